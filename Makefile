@@ -1,0 +1,44 @@
+# Every target sets up what it needs in .venv; a second run finds it there.
+SHELL := /bin/bash
+PYTHON ?= python3
+V := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test lint bench lock format clean
+
+demo: $(STAMP)
+	$(V)/lethe demo
+
+test: $(STAMP)
+	$(V)/python -m pytest
+
+lint: $(STAMP)
+	$(V)/ruff format --check .
+	$(V)/ruff check .
+	$(V)/mypy
+	$(V)/lethe policy lint
+
+bench: $(STAMP)
+	$(V)/python bench/core.py
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "lethe needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(V)/python || $(PYTHON) -m venv .venv
+	$(V)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+	$(V)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+# The lock names no registry: whichever index the machine is set up with serves it, and the hashes decide.
+lock:
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 pyproject.toml -o requirements/runtime.lock
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 --extra embedded --group dev -c requirements/runtime.lock pyproject.toml -o requirements/dev.lock
+
+format: $(STAMP)
+	$(V)/ruff format .
+	$(V)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist lethe-demo

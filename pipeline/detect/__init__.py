@@ -1,0 +1,1 @@
+"""Finding what identifies a person: spans of text, by entity type."""

@@ -1,0 +1,66 @@
+"""The vocabulary of failures: each carries a reason and a pointer, never a value of an event."""
+
+from enum import StrEnum
+from typing import NoReturn
+
+
+class Reason(StrEnum):
+    """Why an event was rejected. Closed: a rejection, a metric label and a golden case for each."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    TOO_DEEP = "too_deep"
+    NOT_AN_OBJECT = "not_an_object"
+    NUMBER_OUT_OF_RANGE = "number_out_of_range"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    OUT_OF_RANGE = "out_of_range"
+    BAD_FORMAT = "bad_format"
+    IN_FUTURE = "in_future"
+    EXPIRED = "expired"
+    EGRESS = "egress"
+
+
+class PipelineError(Exception):
+    """Base of every error that lethe raises. Its text never holds a value of an event."""
+
+
+class InvalidEvent(PipelineError):  # noqa: N818 - the field's word for it; the base class says error
+    """A bad event, which becomes a rejection. Permanent: trying again changes nothing.
+
+    Attributes:
+        reason: why, from the closed list.
+        pointer: JSON pointer (RFC 6901) into the event; a name the schema does not declare is ``*``.
+    """
+
+    def __init__(self, reason: Reason, pointer: str = "") -> None:
+        super().__init__(f"{reason} at {pointer or '/'}")
+        self.reason = reason
+        self.pointer = pointer
+
+
+class PolicyError(PipelineError):
+    """A schema, catalogue or sink file is not a valid policy. The text names file, field and fix."""
+
+
+class KeyringError(PipelineError):
+    """Keys are missing, unreadable, unsafe or too old. The process must stop: no key, no fallback."""
+
+
+class ConfigError(PipelineError):
+    """A setting or argument is wrong. The text names the setting and the fix, never a secret."""
+
+
+class SinkUnavailable(PipelineError):  # noqa: N818 - as InvalidEvent
+    """A sink cannot take records now. Nothing is lost: the caller must not pass over the batch."""
+
+
+class DetectionFailed(PipelineError):  # noqa: N818 - as InvalidEvent
+    """A detector failed on a text; the caller redacts that text whole. Never says what the text was."""
+
+
+def reject(reason: Reason, pointer: str = "") -> NoReturn:
+    """Raise `InvalidEvent`. Call it outside ``except`` blocks, or the original stays in ``__context__``."""
+    raise InvalidEvent(reason, pointer)

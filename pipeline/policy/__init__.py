@@ -1,0 +1,1 @@
+"""Policy is data: annotated JSON Schemas, catalogues and sinks, compiled once into plain frozen objects."""

@@ -1,0 +1,111 @@
+"""What comes out of the core: two records, or a rejection, and payload-free facts about the event.
+
+Every ``repr`` here is safe to log: it names the request at most, never a field's value.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.errors import Reason
+
+Scalar = str | int | float | bool | None
+Json = Scalar | list["Json"] | dict[str, "Json"]
+Fields = Mapping[str, Scalar | Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A content body as it is stored.
+
+    Attributes:
+        encoding: ``json`` (plain UTF-8 JSON) or the name of a sealing scheme.
+        data: the bytes.
+    """
+
+    encoding: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRecord:
+    """Anonymized content of one request (policy §5: at most 30 days).
+
+    Attributes:
+        request_id: the record's identity and its one link to the operational record.
+        fields: the clear fields, in the order of the content schema, body excluded.
+        body: what the request and its answer said, scrubbed and passed through the sealer.
+    """
+
+    request_id: str
+    fields: Fields = field(repr=False)
+    body: Sealed = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationalRecord:
+    """Content-free metadata of one request (policy §5: kept longer).
+
+    Attributes:
+        request_id: the record's identity.
+        fields: every field of the operational schema, in its order.
+    """
+
+    request_id: str
+    fields: Fields = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a raw event was read from. Names no path: a path can name a person.
+
+    Attributes:
+        topic: a Kafka topic, or ``file:<hex>`` (a digest of the path) for a file.
+        partition: Kafka partition, 0 for a file.
+        offset: Kafka offset, or the line number of a file, from 1.
+        size_bytes: size of the raw event.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A pointer to a refused raw event: no payload, no value, no undeclared name."""
+
+    source: Source
+    reason: Reason
+    pointer: str
+
+
+@dataclass(slots=True)
+class Facts:
+    """Counts about one event, for metrics and summaries; names come from closed lists only.
+
+    Attributes:
+        redactions: how many spans or leaves were replaced, by entity type.
+        unknown_fields: fields of the event that the schema does not declare.
+        dropped_fields: declared fields and body keys that were dropped.
+        duplicate_keys: keys that occurred again in one object (the last one wins).
+        content_outcome: ``stored``, ``expired``, ``restricted``, ``oversize`` or ``none`` (no body at all).
+    """
+
+    redactions: dict[str, int] = field(default_factory=dict)
+    unknown_fields: int = 0
+    dropped_fields: int = 0
+    duplicate_keys: int = 0
+    content_outcome: str = "stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymized:
+    """An event's one good fate. ``content`` is None when content may not be stored (too old, restricted)."""
+
+    content: ContentRecord | None
+    operational: OperationalRecord
+    facts: Facts = field(repr=False)
+
+
+Fate = Anonymized | Rejection
