@@ -1,0 +1,74 @@
+"""The command ``lethe``: thin, and the one place where errors become exit codes."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from pipeline import __version__
+from pipeline.cli import demo, generate, keys, policy, run
+from pipeline.errors import PipelineError
+
+EXIT_REJECTED = 1
+EXIT_ERROR = 2
+EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
+
+app = typer.Typer(
+    name="lethe",
+    help="Streaming anonymization pipeline for LLM API traffic.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
+    add_completion=False,
+)
+app.add_typer(policy.app, name="policy")
+app.add_typer(keys.app, name="keys")
+app.command("run")(run.run_command)
+app.command("generate")(generate.generate_command)
+app.command("demo")(demo.demo_command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lethe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")] = False,
+) -> None:
+    """Streaming anonymization pipeline for LLM API traffic."""
+
+
+def main() -> None:
+    """Run the command. Errors go to standard error in one line, without a value of any event."""
+    _quiet_libraries()
+    try:
+        app()
+    except PipelineError as error:
+        typer.echo(f"lethe: {error}", err=True)
+        sys.exit(EXIT_ERROR)
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_ERROR)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: the message of an unforeseen error can hold data
+        typer.echo(f"lethe: internal error: {describe(error)}; please report it", err=True)
+        sys.exit(EXIT_BUG)
+
+
+def describe(error: BaseException) -> str:
+    """Name an exception by its type and place, never by its message, which can hold data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _quiet_libraries() -> None:
+    """Pin third-party loggers above DEBUG: some write the texts and rows that they handle there."""
+    for name in ("presidio-analyzer", "presidio-anonymizer", "clickhouse_connect", "tldextract", "urllib3", "filelock"):
+        logging.getLogger(name).setLevel(logging.WARNING)

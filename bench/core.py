@@ -1,0 +1,95 @@
+"""Events and megabytes a second of the core on one core, beside its floor, on the generated mix.
+
+The floor is what no anonymizer can save: one orjson.loads of the event and one dumps of each half. Runs are interleaved
+and the best of each is kept, so that a busy machine slows both sides alike.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from pipeline.anonymize import Admission, Core, make_core, process
+from pipeline.detect.entities import EntityTable
+from pipeline.detect.presidio import make_presidio_detector
+from pipeline.detect.spans import Detector, Span
+from pipeline.keys.keyring import KeyEpoch, Keyring
+from pipeline.policy.load import load_policy
+from pipeline.records import Anonymized, Source
+from pipeline.synth import generate_events
+from pipeline.wire import content_bytes, operational_bytes
+
+START_MS = 1_763_900_000_000
+ADMISSION = Admission(latest_ms=START_MS * 2)
+
+
+class NoDetector:
+    """Finds nothing: what is left is the core itself. Lives here, where no worker can reach it."""
+
+    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+        """Return no spans."""
+        return [()] * len(texts)
+
+
+def measure(run: Callable[[bytes], object], raws: list[bytes]) -> float:
+    """Return seconds for one pass."""
+    gc.collect()
+    start = time.perf_counter()
+    for raw in raws:
+        run(raw)
+    return time.perf_counter() - start
+
+
+def floor(raw: bytes) -> None:
+    """Parse the event, write both halves: bodies, and the rest."""
+    event = orjson.loads(raw)
+    orjson.dumps({"request": event.pop("request", None), "response": event.pop("response", None)})
+    orjson.dumps(event)
+
+
+def through(core: Core) -> Callable[[bytes], object]:
+    """Return one event's way through a core, to bytes."""
+
+    def run(raw: bytes) -> None:
+        fate = process(raw, Source("bench", 0, 0, len(raw)), core, ADMISSION)
+        assert isinstance(fate, Anonymized)  # noqa: S101 - a rejection would be fast and wrong
+        operational_bytes(fate.operational)
+        if fate.content is not None:
+            content_bytes(fate.content)
+
+    return run
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--detected-events", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    policy = load_policy()
+    keys = Keyring((KeyEpoch("e1", 0, b"k" * 32),), {})
+    table = EntityTable.from_json(policy.entities)
+    detectors: dict[str, Detector] = {"detection off": NoDetector(), "detection on": make_presidio_detector(table)}
+    raws = [
+        orjson.dumps(s.event) for s in generate_events(seed=7, count=arguments.events, start_ms=START_MS, rate_per_s=50)
+    ]
+    print(f"{len(raws):,} events, mean {sum(map(len, raws)) / len(raws):,.0f} bytes; best of {arguments.rounds} rounds")
+    runs: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {"floor": (floor, raws)}
+    for name, detector in detectors.items():
+        some = raws if name == "detection off" else raws[: arguments.detected_events]
+        runs[name] = (through(make_core(policy, detector, keys)), some)
+    best: dict[str, float] = {}
+    for _ in range(arguments.rounds):
+        for name, (run, some) in runs.items():
+            best[name] = min(best.get(name, 1e9), measure(run, some) / len(some))
+    mean = sum(map(len, raws)) / len(raws)
+    print(f"{'':16}{'events/s':>12}{'MB/s':>10}{'µs/event':>10}{'× floor':>10}")
+    for name, seconds in best.items():
+        print(f"{name:16}{1 / seconds:12,.0f}{mean / seconds / 1e6:10.1f}{seconds * 1e6:10.1f}{seconds / best['floor']:10.1f}")
+
+
+if __name__ == "__main__":
+    main()

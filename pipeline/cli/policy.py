@@ -1,0 +1,85 @@
+"""``lethe policy``: lint, show and explain the policy in force."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.cli import edge
+from pipeline.errors import ConfigError
+from pipeline.policy.files import default_schemas_dir, read_policy_files
+from pipeline.policy.lint import lint
+from pipeline.policy.load import Policy
+from pipeline.policy.table import HEADERS, destinations, field_rows, markdown
+
+app = typer.Typer(help="The policy: schemas, catalogues and sinks.", no_args_is_help=True)
+
+SchemasOption = Annotated[
+    str, typer.Option("--schemas", envvar="LETHE_SCHEMAS", help="Folder of the policy; default: the shipped one.")
+]
+EventOption = Annotated[
+    str, typer.Option("--event", envvar="LETHE_EVENT_SCHEMA", help="Event schema below it; default: as policy.json says.")
+]
+
+
+@app.command("lint")
+def lint_command(schemas: SchemasOption = "", event: EventOption = "") -> None:
+    """Check the policy against its own rules. Exits with 1 where one is broken."""
+    files = read_policy_files(Path(schemas) if schemas else default_schemas_dir(), event or None)
+    findings = lint(files)
+    for finding in findings:
+        typer.echo(str(finding))
+    if findings:
+        raise typer.Exit(1)
+    typer.echo(f"the policy holds: {files.paths['event']}, digest {files.digest}")
+
+
+@app.command("show")
+def show_command(schemas: SchemasOption = "", event: EventOption = "") -> None:
+    """Show the field table: a table on a terminal, Markdown in a pipe."""
+    policy = _policy(schemas, event)
+    console = edge.console()
+    if not console.is_terminal:
+        typer.echo(markdown(policy), nl=False)
+        return
+    table = Table(*HEADERS, title=f"{policy.shape.name} v{policy.shape.version}, policy {policy.version} ({policy.digest})")
+    for row in field_rows(policy):
+        table.add_row(*row.cells())
+    console.print(table)
+
+
+@app.command("explain")
+def explain_command(
+    field: Annotated[str, typer.Argument(help="A field of the event, such as client.ip.")],
+    schemas: SchemasOption = "",
+    event: EventOption = "",
+) -> None:
+    """Say what happens to one field, and why."""
+    policy = _policy(schemas, event)
+    rule = policy.shape.rules.get(field)
+    if rule is None:
+        raise ConfigError(f"no such field; the fields are {', '.join(policy.shape.rules)}. Anything else is dropped.")
+    facts = {
+        "field": rule.name,
+        "read from": rule.pointer,
+        "treatment": str(rule.treatment),
+        "goes to": destinations(rule),
+        "role": rule.role and str(rule.role),
+        "format": rule.format,
+        "unit": rule.unit,
+        "catalogue": rule.catalogue,
+        "searched in content as": rule.entity,
+        "clause": rule.clause,
+        "why": rule.why,
+    }
+    for name, value in facts.items():
+        if value:
+            typer.echo(f"{name}: {value}")
+
+
+def _policy(schemas: str, event: str) -> Policy:
+    environ = {**os.environ, **({"LETHE_SCHEMAS": schemas} if schemas else {})}
+    environ |= {"LETHE_EVENT_SCHEMA": event} if event else {}
+    return edge.policy_of(edge.load_settings(environ))

@@ -1,0 +1,215 @@
+"""Walks a body once: copies its skeleton, drops and replaces by rule, and gathers the texts that a detector must see.
+
+The walk never changes what it is given. Texts stand in order of first appearance, strings of JSON are walked as part of
+the body, and every text knows the place in the copy where its replacement goes.
+"""
+
+from collections import Counter
+from typing import Any
+
+from pipeline.codec import measure, parse_embedded, replace_surrogates
+from pipeline.content.coding import REDACTED, coded_list, coded_value, find_media, is_media, media_label
+from pipeline.errors import InvalidEvent
+from pipeline.policy.body import BodyRules, KeyRule, normalize_key
+
+# Seconds since 1970 (2001 to 2030), and the same in milli-, micro- and nanoseconds: times, not phones.
+_EPOCHS = tuple((10**9 * unit, 19 * 10**8 * unit) for unit in (1, 10**3, 10**6, 10**9))
+_DIGITS_FROM = 10**9
+"""A number below this has too few digits for a phone or a card, unless its key says otherwise."""
+
+
+class Embedded:
+    """A string that held JSON: where it stands, what it was, and the copy of what it held."""
+
+    __slots__ = ("changes", "holder", "key", "owner", "text", "texts")
+
+    def __init__(self, owner: Any, key: Any, text: str, holder: list[Any]) -> None:
+        self.owner, self.key, self.text, self.holder = owner, key, text, holder
+        self.texts = (0, 0)
+        self.changes = 0
+
+
+class Joined:
+    """A string that held media: its pieces, scanned one by one, around the placeholders."""
+
+    __slots__ = ("key", "owner", "pieces")
+
+    def __init__(self, owner: Any, key: Any, pieces: list[str]) -> None:
+        self.owner, self.key, self.pieces = owner, key, pieces
+
+
+class Renamed:
+    """An object with keys that were scanned: key and number of its text."""
+
+    __slots__ = ("keys", "owner")
+
+    def __init__(self, owner: dict[str, Any]) -> None:
+        self.owner = owner
+        self.keys: dict[str, int] = {}
+
+
+class Walk:
+    """One body's walk.
+
+    Attributes:
+        texts: what a detector must see, in order.
+        slots: owner and key of each text's value in the copy; None for a key, which `Renamed` holds.
+        forced: entity types of texts that are replaced whole because of their key, by number.
+        finishers: what is put together once the texts are done, innermost last.
+        counts: leaves replaced whole, by kind.
+        links: ids that are numbered anew, in order of first appearance.
+        dropped: keys dropped by rule.
+    """
+
+    def __init__(self, rules: BodyRules, *, leaf_max: int, depth_max: int) -> None:
+        self._rules = rules
+        self._leaf_max = leaf_max
+        self._depth_max = depth_max
+        self.texts: list[str] = []
+        self.slots: list[tuple[Any, Any] | None] = []
+        self.forced: dict[int, str] = {}
+        self.finishers: list[Embedded | Joined | Renamed] = []
+        self.counts: Counter[str] = Counter()
+        self.links: dict[str, int] = {}
+        self.dropped = 0
+        self._changes = 0
+
+    def copy(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the copy of a body, its texts still as they were."""
+        return self._object(body, self._depth_max)
+
+    def _object(self, source: dict[str, Any], depth: int) -> dict[str, Any]:
+        rules, known = self._rules, self._rules.known_keys
+        out: dict[str, Any] = {}
+        renamed: Renamed | None = None
+        for key, value in source.items():
+            if key in rules.keys and self._by_rule(source, out, key, value):
+                continue
+            secret = None
+            if key not in known:
+                if renamed is None:
+                    renamed = Renamed(out)
+                    self.finishers.append(renamed)
+                renamed.keys[key] = self._text(key, None)
+                secret = rules.secret_keys.get(normalize_key(key))
+            self._value(out, key, value, depth, secret, key)
+        return out
+
+    def _value(self, owner: Any, key: Any, value: Any, depth: int, secret: str | None, name: str) -> None:
+        """Put a value's copy at its place: ``name`` is the nearest key above it, ``secret`` what that key says of it."""
+        kind = type(value)
+        if kind is str:
+            self._string(owner, key, value, depth, secret)
+        elif kind is dict:
+            owner[key] = self._object(value, depth - 1)
+        elif kind is list:
+            owner[key] = self._list(value, depth - 1, secret, name)
+        else:
+            owner[key] = value
+            if kind is int or kind is float:
+                self._number(owner, key, value, secret, name)
+
+    def _list(self, source: list[Any], depth: int, secret: str | None, name: str) -> list[Any] | str:
+        coded = coded_list(source, self._rules.tokens_min, self._rules.vector_min)
+        if coded:
+            return self._whole(coded)
+        out: list[Any] = [None] * len(source)
+        for index, member in enumerate(source):
+            self._value(out, index, member, depth, secret, name)
+        return out
+
+    def _string(self, owner: Any, key: Any, value: str, depth: int, secret: str | None) -> None:
+        owner[key] = value
+        if value in self._rules.known_values:
+            return
+        if secret:
+            self.forced[self._text(value, (owner, key))] = secret
+        elif len(value) > self._leaf_max:
+            owner[key] = self._whole(media_label(value, None, self._rules.media_types) if is_media(value) else REDACTED)
+        elif not self._embedded(owner, key, value, depth):
+            self._prose(owner, key, value)
+
+    def _prose(self, owner: Any, key: Any, value: str) -> None:
+        pieces: list[str] = []
+        end = 0
+        for start, stop in find_media(value):
+            pieces += [value[end:start], self._whole(media_label(value[start:stop], None, self._rules.media_types))]
+            end = stop
+        if not pieces:
+            self._text(value, (owner, key))
+            return
+        pieces.append(value[end:])
+        self.finishers.append(Joined(owner, key, pieces))
+        for index in range(0, len(pieces), 2):
+            if pieces[index]:
+                self._text(pieces[index], (pieces, index))
+
+    def _embedded(self, owner: Any, key: Any, value: str, depth: int) -> bool:
+        """Walk a string that holds JSON; tell whether it does."""
+        edges = value.strip()
+        if edges[:1] + edges[-1:] not in ("{}", "[]", '""') or len(edges) < 2:  # noqa: PLR2004 - a lone quote
+            return False
+        deep = False
+        parsed: tuple[Any, int] | None = None
+        try:
+            parsed = parse_embedded(value)
+            if parsed is not None:
+                measure([parsed[0]], depth - 1)
+        except (RecursionError, InvalidEvent):
+            deep = True
+        if deep:
+            owner[key] = self._whole(REDACTED)
+            return True
+        if parsed is None:
+            return False
+        embedded = Embedded(owner, key, value, [None])
+        self.finishers.append(embedded)
+        first, before = len(self.texts), self._changes
+        self._value(embedded.holder, 0, replace_surrogates(parsed[0]), depth - 1, None, "")
+        embedded.texts = (first, len(self.texts))
+        # A repeated key hides a value that nobody scanned, so such a string is written anew.
+        embedded.changes = self._changes - before + parsed[1]
+        return True
+
+    def _number(self, owner: Any, key: Any, value: float, secret: str | None, name: str) -> None:
+        if secret:
+            self.forced[self._text(str(value), (owner, key))] = secret
+        elif abs(value) >= _DIGITS_FROM and name not in self._rules.known_numbers and value == value // 1:
+            whole = abs(int(value))
+            if not any(low <= whole < high for low, high in _EPOCHS):
+                self._text(str(whole), (owner, key))
+
+    def _by_rule(self, source: dict[str, Any], out: dict[str, Any], key: str, value: Any) -> bool:
+        """Apply the first rule of a key that fits; tell whether that settled it."""
+        rule = next((r for r in self._rules.keys[key] if r.applies(source)), None)
+        if rule is None:
+            return False
+        if rule.action == "drop":
+            self.dropped += 1
+            self._changes += 1
+            return True
+        if rule.action == "link":
+            if not isinstance(value, str):
+                return False
+            out[key] = f"<CALL_{self.links.setdefault(value, len(self.links) + 1)}>"
+            self._changes += 1
+            return True
+        label = self._media(rule, source, value) if rule.action == "media" else coded_value(rule.action, value)
+        if label:
+            out[key] = self._whole(label)
+        return label is not None
+
+    def _media(self, rule: KeyRule, source: dict[str, Any], value: Any) -> str | None:
+        if not isinstance(value, str) or not is_media(value):
+            return None
+        return media_label(value, source.get(rule.beside) if rule.beside else None, self._rules.media_types)
+
+    def _whole(self, label: str) -> str:
+        self.counts[label[1:-1].partition(" ")[0]] += 1
+        self._changes += 1
+        return label
+
+    def _text(self, text: str, slot: tuple[Any, Any] | None) -> int:
+        self.texts.append(text)
+        self.slots.append(slot)
+        return len(self.texts) - 1

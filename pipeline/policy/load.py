@@ -1,0 +1,101 @@
+"""Loads a policy: read, lint, compile. A policy that breaks a rule does not load, so nothing starts with it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import PolicyError
+from pipeline.policy.body import BodyRules, compile_body_rules
+from pipeline.policy.files import Document, PolicyFiles, default_schemas_dir, read_policy_files
+from pipeline.policy.lint import lint
+from pipeline.policy.model import RecordSchema, SinkPolicy
+from pipeline.policy.record import compile_record
+from pipeline.policy.shape import EventShape, compile_shape
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one event; part of the policy's digest, because they decide bytes.
+
+    Attributes:
+        event_bytes_max: a larger raw event is rejected, a larger record loses its bodies (default 16 MiB).
+        depth_max: deeper JSON is rejected; where strings of JSON lead deeper, they are redacted (default 64).
+        leaf_bytes_max: a longer string leaf is redacted whole, in code points (default 4 Mi).
+    """
+
+    event_bytes_max: int = 16 * 1024 * 1024
+    depth_max: int = 64
+    leaf_bytes_max: int = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A closed list of values: anything else is ``other``."""
+
+    mapping: Mapping[str, str] = field(repr=False)
+    other: str
+
+    def value_of(self, text: str) -> str:
+        """Return the catalogue's value for a text, by exact match or alias; otherwise ``other``."""
+        return self.mapping.get(text, self.other)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy in force, compiled. Equal files and limits give an equal digest."""
+
+    version: int
+    digest: str
+    limits: Limits
+    shape: EventShape = field(repr=False)
+    content: RecordSchema = field(repr=False)
+    operational: RecordSchema = field(repr=False)
+    rejection: RecordSchema = field(repr=False)
+    sinks: Mapping[str, SinkPolicy] = field(repr=False)
+    catalogues: Mapping[str, Catalogue] = field(repr=False)
+    user_agents: Document = field(repr=False)
+    entities: Document = field(repr=False)
+    common_words: frozenset[str] = field(repr=False)
+    body: BodyRules = field(repr=False)
+
+
+def load_policy(schemas_dir: Path | None = None, event: str | None = None, limits: Limits | None = None) -> Policy:
+    """Load the policy of a schemas folder (default: the shipped one).
+
+    Raises:
+        PolicyError: a file is missing or breaks a rule; the text lists every finding.
+    """
+    files = read_policy_files(schemas_dir or default_schemas_dir(), event)
+    findings = lint(files)
+    if findings:
+        raise PolicyError("the policy does not hold:\n" + "\n".join(f"  {finding}" for finding in findings))
+    return compile_policy(files, limits or Limits())
+
+
+def compile_policy(files: PolicyFiles, limits: Limits) -> Policy:
+    """Compile linted files."""
+    records = {name: compile_record(schema, files.catalogues) for name, schema in files.records.items()}
+    return Policy(
+        version=files.main["version"],
+        digest=hashlib.sha256(f"{files.digest} {limits}".encode()).hexdigest()[:16],
+        limits=limits,
+        shape=compile_shape(files.event),
+        content=records["content"],
+        operational=records["operational"],
+        rejection=records["rejection"],
+        sinks={name: _sink(sink) for name, sink in files.sinks.items()},
+        catalogues={name: _catalogue(data) for name, data in files.catalogues.items()},
+        user_agents=files.catalogues.get("user_agents", {}),
+        entities=files.entities,
+        common_words=frozenset(files.common_words.get("words", ())),
+        body=compile_body_rules(files.body),
+    )
+
+
+def _catalogue(data: Document) -> Catalogue:
+    return Catalogue({**{v: v for v in data["values"]}, **data.get("aliases", {})}, data["other"])
+
+
+def _sink(data: Document) -> SinkPolicy:
+    return SinkPolicy(**{key: value for key, value in data.items() if key != "cleanup_policy"})

@@ -1,0 +1,47 @@
+"""Compiled JSON Schema validation (the only module that imports jsonschema-rs)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema_rs
+
+# Strict formats (design §3, rule 2). Written out with ASCII classes: Rust's \d is every Unicode digit.
+_HEX8 = "[0-9a-fA-F]{8}"
+_HEX4 = "[0-9a-fA-F]{4}"
+_UUID = f"{_HEX8}(-{_HEX4}){{3}}-[0-9a-fA-F]{{12}}"
+_ULID = "[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+FORMATS: Mapping[str, str] = {
+    "request_id": f"^req_({_UUID}|{_ULID}|[0-9a-fA-F]{{24,32}})$",
+    "uuid": f"^{_UUID}$",
+    "ulid": f"^{_ULID}$",
+    "hex": "^[0-9a-f]{8,128}$",
+    "timestamp": f"^{_DATE}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}\\.[0-9]{{3}}Z$",
+    "minute": f"^{_DATE}T[0-9]{{2}}:[0-9]{{2}}:00\\.000Z$",
+    "pseudonym": "^e[0-9]{1,6}:[0-9a-f]{64}$",
+    "day_pseudonym": "^d[0-9]{8}:[0-9a-f]{64}$",
+    "network": "^(([0-9]{1,3}\\.){3}0/24|[0-9a-f]{0,4}(:[0-9a-f]{0,4}){1,3}::/48|::/48)$",
+    "source": "^(file:[0-9a-f]{16}|[A-Za-z0-9._-]{1,249})$",
+    "pointer": "^(/[^\\s@]{1,64}){0,32}$",
+}
+
+
+class Validator:
+    """A compiled schema. Its errors are a path and a keyword, never a value or a message."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._compiled = jsonschema_rs.Draft202012Validator(
+            dict(schema), offline=True, validate_formats=False
+        )
+
+    def is_valid(self, instance: Any) -> bool:
+        """Tell whether the instance satisfies the schema."""
+        return self._compiled.is_valid(instance)
+
+    def errors(self, instance: Any) -> Iterator[tuple[list[str | int], str]]:
+        """Yield (path to the faulty place, JSON Schema keyword); for ``required`` the path ends in the missing name."""
+        for error in self._compiled.iter_errors(instance):
+            path = list(error.instance_path)
+            if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Required):
+                path.append(error.kind.property)
+            yield path, error.kind.name

@@ -1,0 +1,1 @@
+"""Where records go: one small protocol, one module for each kind of sink."""

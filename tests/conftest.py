@@ -1,0 +1,79 @@
+"""Shared fixtures: the shipped policy, fixed keys, the real detector, and a core made of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pipeline.anonymize import Admission, Core, make_core
+from pipeline.detect.entities import EntityTable
+from pipeline.detect.presidio import make_presidio_detector
+from pipeline.detect.spans import Detector, Span
+from pipeline.keys.keyring import KeyEpoch, Keyring
+from pipeline.policy.load import Policy, load_policy
+
+RECEIVED_AT = "2026-11-23T10:00:00.123Z"
+RECEIVED_AT_MS = 1_795_428_000_123
+KEYS = Keyring((KeyEpoch("e1", 0, b"1" * 32),), {"2026-11-23": b"d" * 32})
+OPEN_DOOR = Admission(latest_ms=RECEIVED_AT_MS + 300_000)
+
+
+class NoDetector:
+    """Finds nothing, so that a test sees the core alone."""
+
+    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+        """Return no spans."""
+        return [()] * len(texts)
+
+
+def base_event() -> dict[str, Any]:
+    """Return a small valid event, every operational leaf filled."""
+    return {
+        "request_id": "req_0192f0c1a2b37c4d8e5f60718293a4b5",
+        "received_at": RECEIVED_AT,
+        "account": {
+            "id": "acct_5f0c77de21b94a08",
+            "email": "marit.solberg@mail.example.com",
+            "name": "Marit Solberg",
+            "organization": "Fjordlys Analytics",
+        },
+        "api_key_id": "key_91c2aa04e7d35b66",
+        "client": {"ip": "203.0.113.7", "user_agent": "OpenAI/Python 1.55.0"},
+        "endpoint": "/v1/chat/completions",
+        "model": "llama-3.1-70b-instruct",
+        "stream": False,
+        "status": 200,
+        "latency_ms": 1234.5,
+        "time_to_first_token_ms": 210.0,
+        "queue_ms": 3.1,
+        "usage": {"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46},
+        "request": {"messages": [{"role": "user", "content": "Hello there"}]},
+        "response": {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Good morning"}}]},
+        "error": None,
+        "region": "eu-west-1",
+        "node": "gpu-07",
+    }
+
+
+@pytest.fixture(scope="session")
+def policy() -> Policy:
+    """Return the shipped policy."""
+    return load_policy()
+
+
+@pytest.fixture(scope="session")
+def detector(policy: Policy) -> Detector:
+    """Return the real detector."""
+    return make_presidio_detector(EntityTable.from_json(policy.entities))
+
+
+@pytest.fixture(scope="session")
+def core(policy: Policy, detector: Detector) -> Core:
+    """Return the core as it runs."""
+    return make_core(policy, detector, KEYS)
+
+
+@pytest.fixture(scope="session")
+def bare_core(policy: Policy) -> Core:
+    """Return the core without a detector."""
+    return make_core(policy, NoDetector(), KEYS)

@@ -1,0 +1,138 @@
+"""The policy's own rules (design §3): the shipped policies hold, and each rule has an example that breaks it."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.errors import PolicyError, Reason
+from pipeline.policy.files import PolicyFiles, default_schemas_dir, read_policy_files
+from pipeline.policy.lint import lint
+from pipeline.policy.load import Limits, load_policy
+
+SHAPES = [None, "spend_log/v1/event.schema.json"]
+Break = Callable[[dict[str, Any]], object]
+
+
+def files_with(**changes: Break) -> PolicyFiles:
+    """Return the shipped policy's files with one document changed."""
+    files = read_policy_files(default_schemas_dir())
+    documents: dict[str, Any] = {
+        "event": files.event, "records": files.records, "sinks": files.sinks, "catalogues": files.catalogues,
+    }  # fmt: skip
+    documents = copy.deepcopy(documents)
+    for name, change in changes.items():
+        change(documents[name])
+    return PolicyFiles(
+        main=files.main, entities=files.entities, common_words=files.common_words, body=files.body, meta=files.meta,
+        paths=files.paths, digest="", **documents,
+    )  # fmt: skip
+
+
+def prop(event: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a top-level property of the event schema."""
+    found: dict[str, Any] = event["properties"][name]
+    return found
+
+
+BROKEN: list[tuple[str, str, dict[str, Break]]] = [
+    ("1", "leaf_without_annotation", {"event": lambda e: prop(e, "node").pop("x-privacy")}),
+    ("1", "leaf_without_why", {"event": lambda e: prop(e, "node")["x-privacy"].pop("why")}),
+    ("1", "leaf_without_clause", {"event": lambda e: prop(e, "node")["x-privacy"].pop("clause")}),
+    ("1", "unknown_word_in_annotation", {"event": lambda e: prop(e, "node")["x-privacy"].update(colour="red")}),
+    ("1", "treatment_without_destination", {"event": lambda e: prop(e, "status")["x-privacy"].pop("to")}),
+    ("1", "drop_with_destination", {"event": lambda e: prop(e, "account")["properties"]["email"]["x-privacy"].update(
+        to=[{"record": "operational", "field": "node"}])}),
+    ("1", "destination_that_no_record_declares", {"event": lambda e: prop(e, "node")["x-privacy"].update(
+        to=[{"record": "operational", "field": "hostname"}])}),
+    ("1", "field_filled_twice", {"event": lambda e: prop(e, "node")["x-privacy"].update(
+        to=[{"record": "operational", "field": "region"}])}),
+    ("1", "two_request_ids", {"event": lambda e: prop(e, "node")["x-privacy"].update(role="request_id")}),
+    ("1", "request_id_not_required", {"event": lambda e: e["required"].remove("request_id")}),
+    ("1", "leaf_and_object_at_one_place", {"event": lambda e: prop(e, "node")["x-privacy"].update({"from": "/client"})}),
+    ("1", "types_differ", {"event": lambda e: prop(e, "status").update(type="boolean")}),
+    ("1", "record_that_allows_other_fields", {"records": lambda r: r["operational"].pop("additionalProperties")}),
+    ("1", "catalogue_without_other", {"catalogues": lambda c: c["models"].pop("other")}),
+    ("2", "free_text_operational", {"event": lambda e: prop(e, "node")["x-privacy"].pop("catalogue")}),
+    ("2", "bounded_pattern_operational", {"event": lambda e: prop(e, "node").update(pattern="^[a-z0-9:.-]{1,64}$")}),
+    ("2", "enum_without_other", {"event": lambda e: (prop(e, "node")["x-privacy"].pop("catalogue"),
+                                                     prop(e, "node").update(enum=["gpu-01"]))}),
+    ("2", "object_operational", {"event": lambda e: prop(e, "stream").update(type=["object", "null"])}),
+    ("2", "catalogue_that_is_not_there", {"event": lambda e: prop(e, "node")["x-privacy"].update(catalogue="hosts")}),
+    ("2", "record_string_without_format", {"records": lambda r: r["operational"]["properties"]["node"].pop("x-catalogue")}),
+    ("2", "record_string_with_own_pattern", {"records": lambda r: r["operational"]["properties"]["node"].update(pattern="^.*$")}),
+    ("2", "free_text_in_clear_part_of_content", {"records": lambda r: r["content"]["properties"].update(
+        note={"type": "string", "x-why": "a note of somebody"})}),
+    ("3", "shared_field_that_is_no_link", {"records": lambda r: r["operational"]["x-record"]["links"].pop("model")}),
+    ("3", "second_link_slipped_in", {"records": lambda r: r["content"]["properties"].update(
+        node=r["operational"]["properties"]["node"])}),
+    ("4", "sink_missing", {"sinks": lambda s: s.pop("audit")}),
+    ("4", "sink_without_retention", {"sinks": lambda s: s["rejected"].pop("retention_ms")}),
+    ("4", "content_over_30_days", {"sinks": lambda s: s["content"].update(retention_ms=30 * 86_400_000 + 1)}),
+    ("4", "raw_not_the_shortest", {"sinks": lambda s: s["applied"].update(retention_ms=3_600_000)}),
+    ("4", "control_not_the_longest", {"sinks": lambda s: s["control"].update(retention_ms=86_400_000 * 30)}),
+    ("4", "compacted_sink", {"sinks": lambda s: s["control"].update(cleanup_policy="compact")}),
+    ("5", "unknown_treatment", {"event": lambda e: prop(e, "node")["x-privacy"].update(treatment="keep")}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("event", SHAPES)
+def test_shipped_policies_hold(event: str | None) -> None:
+    """Both shipped event shapes pass their own lint."""
+    assert lint(read_policy_files(default_schemas_dir(), event)) == []
+
+
+@pytest.mark.parametrize(("rule", "changes"), [b[::2] for b in BROKEN], ids=[b[1] for b in BROKEN])
+def test_a_broken_rule_is_found(rule: str, changes: dict[str, Break]) -> None:
+    """Each way to break a rule is found, under that rule's number."""
+    assert rule in {finding.rule for finding in lint(files_with(**changes))}
+
+
+def test_every_rule_has_a_broken_example() -> None:
+    """All five rules of design §3 have an example above."""
+    assert {b[0] for b in BROKEN} == {"1", "2", "3", "4", "5"}
+
+
+def test_a_policy_that_breaks_a_rule_does_not_load(tmp_path: Path) -> None:
+    """Loading refuses, and the error names file, field and rule."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(default_schemas_dir(), folder)
+    path = folder / "request_event/v1/event.schema.json"
+    schema = orjson.loads(path.read_bytes())
+    schema["properties"]["node"]["x-privacy"]["treatment"] = "keep"
+    path.write_bytes(orjson.dumps(schema))
+    with pytest.raises(PolicyError, match=r"event\.schema\.json/node/x-privacy/treatment.*rule 5"):
+        load_policy(folder)
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", None])
+def test_an_unreadable_file_is_named(tmp_path: Path, text: bytes | None) -> None:
+    """A file that is missing, no JSON or no object is named in the error."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(default_schemas_dir(), folder)
+    path = folder / "detection/body.json"
+    path.unlink() if text is None else path.write_bytes(text)
+    with pytest.raises(PolicyError, match=r"detection/body\.json"):
+        load_policy(folder)
+
+
+def test_reasons_catalogue_is_the_code_s() -> None:
+    """The catalogue of rejection reasons and the code's closed list are the same."""
+    catalogue = read_policy_files(default_schemas_dir()).catalogues["reasons"]
+    assert set(catalogue["values"]) == {str(reason) for reason in Reason}
+
+
+def test_digest_follows_files_and_limits(tmp_path: Path) -> None:
+    """Equal files and limits give an equal digest; a changed catalogue or limit another."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(default_schemas_dir(), folder)
+    before = load_policy(folder)
+    assert before.digest == load_policy().digest
+    assert before.digest != load_policy(folder, limits=Limits(depth_max=32)).digest
+    path = folder / "catalogues/nodes.json"
+    path.write_bytes(path.read_bytes().replace(b"gpu-63", b"gpu-99"))
+    assert before.digest != load_policy(folder).digest
