@@ -4,7 +4,7 @@ A time is an int everywhere: milliseconds since 1970-01-01T00:00:00Z, without le
 """
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -24,6 +24,10 @@ _TIMESTAMP = re.compile(
     r"[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
+
+_CANONICAL_CHARS = len("2026-11-23T10:00:00.123Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 _ADDRESS_CACHE_SIZE = 4096  # clients in use at one time: an IPv6 address takes 17 µs unread, 0.2 µs here
 # The longest address text: IPv6 with an embedded IPv4 (45), brackets, a zone (IFNAMSIZ is 16) and a port.
@@ -46,6 +50,11 @@ def parse_timestamp(text: str) -> int | None:
         Epoch milliseconds within `TIME_MS_MIN` and `TIME_MS_MAX`; None when the text is anything else: no zone, no
         such day, a time that an offset moves out of the years 1 to 9999.
     """
+    if is_canonical(text):
+        try:
+            return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
+        except ValueError:  # no such day, or another spelling of as many characters: read it the long way
+            pass
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
         return None
@@ -62,6 +71,19 @@ def parse_timestamp(text: str) -> int | None:
         return _within_range((minutes + 1) * MINUTE_MS - 1) if minutes % 1440 == 1439 else None  # noqa: PLR2004 - 23:59
     fraction_ms = int(fraction[:3].ljust(3, "0")) if fraction is not None else 0
     return _within_range(minutes * MINUTE_MS + int(second) * 1000 + fraction_ms)
+
+
+def is_canonical(text: str) -> bool:
+    """Tell whether a text may be what `format_timestamp` writes; its digits are not read. A leap second is not."""
+    return (
+        len(text) == _CANONICAL_CHARS
+        and text[4] == text[7] == "-"  # a week date has as many characters
+        and text[10] == "T"
+        and text[17:20] != "60."
+        and text[19] == "."
+        and text[23] == "Z"
+        and text.isascii()
+    )
 
 
 def parse_epoch(value: float) -> int | None:

@@ -6,30 +6,25 @@ through the standard library, because valid traffic is never refused for an oddi
 
 import json
 from collections.abc import Container
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from pipeline.errors import InvalidEvent, Reason, reject
 from pipeline.records import Json
 
-_INT64_LIMIT = 2.0**63
 _DIGITS_MAX = 4300  # Python's own limit on converting digits to an integer; longer ones cost quadratic time
 _REPLACEMENT = "\ufffd"
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A decoded raw event: an object, how many keys it repeats, and its size."""
+class Decoded(NamedTuple):
+    """A decoded raw event: an object, and how many keys it repeats."""
 
-    event: dict[str, Any] = field(repr=False)
+    event: dict[str, Any]
     duplicate_keys: int
-    size_bytes: int
 
-
-class _TooDeepError(Exception):
-    """Found while measuring; never leaves this module."""
+    def __repr__(self) -> str:
+        return f"Decoded(duplicate_keys={self.duplicate_keys})"
 
 
 class _NumberError(ValueError):
@@ -57,16 +52,16 @@ def decode(raw: bytes, *, size_max: int, depth_max: int, declared: Container[str
     except orjson.JSONDecodeError:
         odd = True  # handled outside: the exception holds the whole input
     duplicates = 0
-    if not odd:
-        keys, exact = measure(event, depth_max, declared)
-        odd = not exact or _key_count(raw) != keys
+    odd = odd or not _is_canonical(raw, event)
     if odd:
         event, duplicates = _decode_exactly(raw)
-        measure(event, depth_max, declared)
+    if odd or raw.count(b"{") + raw.count(b"[") > depth_max:  # fewer brackets than levels allowed: no need to look
+        check_depth(event, depth_max, declared)
+    if odd and (b"\\ud" in raw or b"\\uD" in raw):
         event = replace_surrogates(event)
     if not isinstance(event, dict):
         reject(Reason.NOT_AN_OBJECT)
-    return Decoded(event, duplicates, len(raw))
+    return Decoded(event, duplicates)
 
 
 def encode(value: Any) -> bytes:
@@ -97,63 +92,37 @@ def parse_embedded(text: str) -> tuple[Json, int] | None:
     return value, pairs.repeated
 
 
-def measure(value: Any, depth_max: int, declared: Container[str] = ()) -> tuple[int, bool]:
-    """Count the keys below a value and tell whether every number in it is exact.
+def check_depth(value: Any, depth_max: int, declared: Container[str] = ()) -> None:
+    """Check how deep a value nests, itself included.
 
     Raises:
         InvalidEvent: it nests deeper than ``depth_max``; the pointer names the event's field.
     """
-    deep = False
-    result = (0, True)
-    try:
-        result = _measure(value, depth_max)
-    except _TooDeepError:
-        deep = True
-    if deep:
-        name = _deep_member(value, depth_max)
+    if _is_deeper(value, depth_max):
+        deep = (
+            (name for name, member in value.items() if _is_deeper(member, depth_max - 1)) if type(value) is dict else ()
+        )
+        name = next(iter(deep), None)
         reject(Reason.TOO_DEEP, "" if name is None else f"/{name}" if name in declared else "/*")
-    return result
 
 
-def _measure(value: Any, depth_left: int) -> tuple[int, bool]:
-    if depth_left <= 0:
-        raise _TooDeepError
-    members = value.values() if type(value) is dict else value if type(value) is list else ()
-    keys, exact = (len(value), True) if type(value) is dict else (0, True)
-    for member in members:
-        kind = type(member)
-        if kind is dict or kind is list:
-            if member:
-                inner, inner_exact = _measure(member, depth_left - 1)
-                keys += inner
-                exact = exact and inner_exact
-            elif depth_left <= 1:
-                raise _TooDeepError
-        elif kind is float and not -_INT64_LIMIT < member < _INT64_LIMIT:
-            exact = False
-    return keys, exact
+def _is_deeper(value: Any, depth_max: int) -> bool:
+    if type(value) is dict:
+        return depth_max <= 0 or any(_is_deeper(member, depth_max - 1) for member in value.values())
+    if type(value) is list:
+        return depth_max <= 0 or any(_is_deeper(member, depth_max - 1) for member in value)
+    return False
 
 
-def _deep_member(value: Any, depth_max: int) -> str | None:
-    """Return the name of the first top-level member that is too deep."""
-    if isinstance(value, dict):
-        for name, member in value.items():
-            try:
-                _measure([member], depth_max)
-            except _TooDeepError:
-                return name
-    return None
+def _is_canonical(raw: bytes, event: Any) -> bool:
+    """Tell whether writing an event again gives the same bytes: then no key is repeated and no number was rounded.
 
-
-def _key_count(raw: bytes) -> int:
-    """Count the keys that a compact text of JSON shows, or -1 where white space before a colon hides some.
-
-    A key ends in ``":``; inside a string the quote is escaped. An escaped backslash at a key's end leads to one key
-    too few, and so to the exact parser.
+    Compact JSON, as most gateways write it, passes; anything else goes through the exact parser.
     """
-    if b'" :' in raw or b'"\t:' in raw or b'"\n:' in raw or b'"\r' in raw:
-        return -1
-    return raw.count(b'":') - raw.count(b'\\":')
+    try:
+        return orjson.dumps(event) == raw
+    except orjson.JSONEncodeError:  # nested deeper than orjson writes
+        return False
 
 
 class _Pairs:
@@ -213,7 +182,9 @@ def _decode_exactly(raw: bytes) -> tuple[Any, int]:
 def replace_surrogates(value: Any) -> Any:
     """Replace lone surrogates, which no UTF-8 can hold, by U+FFFD, in keys too. The value's depth has been measured."""
     if isinstance(value, str):
-        return "".join(_REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in value) if _has_surrogate(value) else value
+        return (
+            "".join(_REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in value) if _has_surrogate(value) else value
+        )
     if isinstance(value, list):
         return [replace_surrogates(member) for member in value]
     if isinstance(value, dict):

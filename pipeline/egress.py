@@ -1,8 +1,8 @@
 """The last look before anything leaves: an independent check of each record against its own schema and size.
 
-It does not ask how a record was made. Whatever a fault upstream lets through, a string that is no timestamp, identifier,
-pseudonym or value of a catalogue is not an operational string (design §3, rule 2), and a field that the record's schema
-does not declare does not leave.
+It does not ask how a record was made. Whatever a fault upstream lets through, a string that is no timestamp,
+identifier, pseudonym or value of a catalogue is not an operational string (design §3, rule 2), and a field that the
+record's schema does not declare does not leave.
 """
 
 from typing import Any

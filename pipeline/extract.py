@@ -58,7 +58,7 @@ def _collect(source: dict[str, Any], node: Node, values: dict[str, Any], place: 
 
 
 def _follow(value: Any, steps: tuple[str, ...]) -> Any:
-    """Follow a pointer with ``*`` (every member of a list: a list of what is found) and ``[key]`` (a key-value list)."""
+    """Follow a pointer with ``*`` (each member of a list: a list of what is found) and ``[key]`` (a key-value list)."""
     for index, step in enumerate(steps):
         if step == "*":
             members = value if isinstance(value, list) else []

@@ -16,12 +16,18 @@ class Metrics:
             "lethe_rejections", "Raw events refused. A rise in one reason: a producer changed.", "reason"
         )
         self.redactions = self._counter(
-            "lethe_redactions", "Spans and leaves replaced. A drop to none: a detector is silent, which is a leak.", "entity"
+            "lethe_redactions",
+            "Spans and leaves replaced. A drop to none: a detector is silent, which is a leak.",
+            "entity",
         )
         self.outcomes = self._counter(
-            "lethe_content", "Content by outcome: stored, expired, oversize. Oversize: a body grew past the sink.", "outcome"
+            "lethe_content",
+            "Content by outcome: stored, expired, oversize. Oversize: a body grew past the sink.",
+            "outcome",
         )
-        self.unknown = self._counter("lethe_unknown_fields", "Undeclared fields dropped. A rise: the event's shape changed.")
+        self.unknown = self._counter(
+            "lethe_unknown_fields", "Undeclared fields dropped. A rise: the event's shape changed."
+        )
         self.duplicates = self._counter("lethe_duplicate_keys", "Keys that an object repeats; the last one won.")
         self.records = self._counter("lethe_records_written", "Records newly stored.", "sink")
         self.repeated = self._counter("lethe_records_repeated", "Records that were stored already with the same bytes.")

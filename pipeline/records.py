@@ -5,6 +5,7 @@ Every ``repr`` here is safe to log: it names the request at most, never a field'
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pipeline.errors import Reason
 
@@ -13,8 +14,7 @@ Json = Scalar | list["Json"] | dict[str, "Json"]
 Fields = Mapping[str, Scalar | Mapping[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """A content body as it is stored.
 
     Attributes:
@@ -23,11 +23,13 @@ class Sealed:
     """
 
     encoding: str
-    data: bytes = field(repr=False)
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"Sealed({self.encoding}, {len(self.data)} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRecord:
+class ContentRecord(NamedTuple):
     """Anonymized content of one request (policy §5: at most 30 days).
 
     Attributes:
@@ -37,12 +39,14 @@ class ContentRecord:
     """
 
     request_id: str
-    fields: Fields = field(repr=False)
-    body: Sealed = field(repr=False)
+    fields: Fields
+    body: Sealed
+
+    def __repr__(self) -> str:
+        return f"ContentRecord({self.request_id})"
 
 
-@dataclass(frozen=True, slots=True)
-class OperationalRecord:
+class OperationalRecord(NamedTuple):
     """Content-free metadata of one request (policy §5: kept longer).
 
     Attributes:
@@ -51,11 +55,13 @@ class OperationalRecord:
     """
 
     request_id: str
-    fields: Fields = field(repr=False)
+    fields: Fields
+
+    def __repr__(self) -> str:
+        return f"OperationalRecord({self.request_id})"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a raw event was read from. Names no path: a path can name a person.
 
     Attributes:
@@ -71,13 +77,23 @@ class Source:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A pointer to a refused raw event: no payload, no value, no undeclared name."""
+class Rejection(NamedTuple):
+    """A pointer to a refused raw event: no payload, no value, no undeclared name.
+
+    Attributes:
+        source: where the raw event was read from.
+        reason: why it was refused.
+        pointer: where in the event; an undeclared name is ``*``.
+        fields: every field of the rejection schema, in its order.
+    """
 
     source: Source
     reason: Reason
     pointer: str
+    fields: Fields
+
+    def __repr__(self) -> str:
+        return f"Rejection({self.reason} at {self.pointer or '/'}, {self.source})"
 
 
 @dataclass(slots=True)
@@ -99,13 +115,15 @@ class Facts:
     content_outcome: str = "stored"
 
 
-@dataclass(frozen=True, slots=True)
-class Anonymized:
+class Anonymized(NamedTuple):
     """An event's one good fate. ``content`` is None when content may not be stored (too old, restricted)."""
 
     content: ContentRecord | None
     operational: OperationalRecord
-    facts: Facts = field(repr=False)
+    facts: Facts
+
+    def __repr__(self) -> str:
+        return f"Anonymized({self.operational.request_id})"
 
 
 Fate = Anonymized | Rejection

@@ -8,7 +8,8 @@ from pipeline.anonymize import Admission, Core, process
 from pipeline.errors import Reason
 from pipeline.inputs import RawEvent
 from pipeline.metrics import Metrics
-from pipeline.records import Anonymized, Fate, Rejection
+from pipeline.records import Fate, Rejection
+from pipeline.rejects import make_rejection
 from pipeline.sinks.base import Sink, WriteReport
 
 FUTURE_SLACK_MS = 5 * 60 * 1000
@@ -57,7 +58,7 @@ def admit_for_store(now_ms: int, content_hold_ms: int | None, operational_hold_m
 def to_fate(event: RawEvent, core: Core, admission: Admission) -> Fate:
     """Return the fate of one line; one too long to be read is rejected unread."""
     if event.oversize:
-        return Rejection(event.source, Reason.TOO_LARGE, "")
+        return make_rejection(event.source, Reason.TOO_LARGE, "", core.policy)
     return process(event.raw, event.source, core, admission)
 
 
@@ -112,8 +113,9 @@ def run(
 
 
 def _weight(fate: Fate) -> int:
-    has_body = isinstance(fate, Anonymized) and fate.content is not None
-    return len(fate.content.body.data) if has_body and fate.content else 0
+    if isinstance(fate, Rejection) or fate.content is None:
+        return 0
+    return len(fate.content.body.data)
 
 
 def _flush(batch: list[Fate], sink: Sink, summary: Summary, metrics: Metrics) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 USER_AGENT_CHARS_MAX = 1024
 """A longer one is ``other`` unread: it is no client's own, and ua-parser's patterns take time with its length."""
 
-_CACHE_SIZE = 4096  # clients in use at one time; at most 4 MiB of text, in memory only
+_CACHE_SIZE = 4096  # clients in use at one time; at most 16 MiB of text, in memory only
 _MAJOR = re.compile(r"v?([0-9]{1,4})(?![0-9])", re.IGNORECASE)  # "2.31.0", "v2.9"; a longer number is no version
 _BROWSER_PREFIXES = ("Mozilla/", "Opera/")
 

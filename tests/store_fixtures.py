@@ -106,8 +106,13 @@ def make_event(
 ) -> Anonymized:
     """Return the two records of one made-up event; ``body`` None makes no content record."""
     request_id = f"req_{number:032x}"
-    shared = {"request_id": request_id, "schema_version": 1, "policy_version": 1, "policy_digest": "d" * 16}
-    metadata = {
+    shared: dict[str, Any] = {
+        "request_id": request_id,
+        "schema_version": 1,
+        "policy_version": 1,
+        "policy_digest": "d" * 16,
+    }
+    metadata: dict[str, Any] = {
         **dict.fromkeys((field.name for field in OPERATIONAL.fields), None),
         **shared,
         "received_at": to_iso(at_ms),
@@ -122,7 +127,7 @@ def make_event(
         "latency_ms": 12.5,
         "prompt_tokens": number % 1000,
     }
-    clear = {
+    clear: dict[str, Any] = {
         **shared,
         "received_at": to_iso(at_ms - at_ms % 60_000),
         "endpoint": "/v1/chat/completions",
@@ -135,4 +140,5 @@ def make_event(
 
 def make_rejection(offset: int, *, topic: str = "file:00ff", reason: Reason = Reason.NOT_JSON) -> Rejection:
     """Return a rejection of one made-up event."""
-    return Rejection(Source(topic, 0, offset, 120), reason, "/account")
+    source = Source(topic, 0, offset, 120)
+    return Rejection(source, reason, "/account", {**source._asdict(), "reason": str(reason), "pointer": "/account"})

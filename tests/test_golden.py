@@ -98,7 +98,7 @@ def test_golden_case(path: Path, core: Core, detector: Detector) -> None:
 
 
 def test_every_reason_that_an_event_can_have_has_a_case() -> None:
-    """Each rejection reason occurs in a golden case; egress and expired need more than an event and are tested apart."""
+    """Each rejection reason occurs in a case; egress and expired need more than an event and are tested apart."""
     reasons = {load(path)["rejected"]["reason"] for path in CASES if "rejected" in load(path)}
     assert {str(r) for r in Reason} - {"egress", "expired"} == reasons
 

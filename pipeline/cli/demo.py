@@ -29,14 +29,17 @@ from pipeline.synth.verdict import Verdict, judge_canaries
 _RATE = 50.0
 _BY_MODEL = """
 SELECT model, count() AS requests, sum(prompt_tokens) AS tokens_in, sum(completion_tokens) AS tokens_out,
-       quantile(0.5)(latency_ms) AS p50_ms, quantile(0.99)(latency_ms) AS p99_ms, countIf(status >= 400) / count() AS errors
+       quantile(0.5)(latency_ms) AS p50_ms, quantile(0.99)(latency_ms) AS p99_ms,
+       countIf(status >= 400) / count() AS errors
 FROM operational GROUP BY model ORDER BY requests DESC, model LIMIT 8
 """
 
 
 def demo_command(
     count: Annotated[int, typer.Option("--count", "-n", min=10, help="How many events.")] = 1000,
-    folder: Annotated[Path, typer.Option("--dir", help="Where the demo works; an earlier demo there is replaced.")] = Path("lethe-demo"),
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Where the demo works; an earlier demo there is replaced.")
+    ] = Path("lethe-demo"),
     seed: Annotated[int, typer.Option("--seed")] = 1,
 ) -> None:
     """Generate traffic, anonymize it into an embedded store, and check that no planted identifier is left."""

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli import edge
+from pipeline.config import load_settings
 from pipeline.errors import ConfigError
 from pipeline.policy.files import default_schemas_dir, read_policy_files
 from pipeline.policy.lint import lint
@@ -20,7 +21,8 @@ SchemasOption = Annotated[
     str, typer.Option("--schemas", envvar="LETHE_SCHEMAS", help="Folder of the policy; default: the shipped one.")
 ]
 EventOption = Annotated[
-    str, typer.Option("--event", envvar="LETHE_EVENT_SCHEMA", help="Event schema below it; default: as policy.json says.")
+    str,
+    typer.Option("--event", envvar="LETHE_EVENT_SCHEMA", help="Event schema below it; default: as policy.json says."),
 ]
 
 
@@ -44,7 +46,9 @@ def show_command(schemas: SchemasOption = "", event: EventOption = "") -> None:
     if not console.is_terminal:
         typer.echo(markdown(policy), nl=False)
         return
-    table = Table(*HEADERS, title=f"{policy.shape.name} v{policy.shape.version}, policy {policy.version} ({policy.digest})")
+    table = Table(
+        *HEADERS, title=f"{policy.shape.name} v{policy.shape.version}, policy {policy.version} ({policy.digest})"
+    )
     for row in field_rows(policy):
         table.add_row(*row.cells())
     console.print(table)
@@ -82,4 +86,4 @@ def explain_command(
 def _policy(schemas: str, event: str) -> Policy:
     environ = {**os.environ, **({"LETHE_SCHEMAS": schemas} if schemas else {})}
     environ |= {"LETHE_EVENT_SCHEMA": event} if event else {}
-    return edge.policy_of(edge.load_settings(environ))
+    return edge.policy_of(load_settings(environ))

@@ -18,14 +18,27 @@ from pipeline.seal import PlainSealer
 
 
 def run_command(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSON lines: plain, .gz, .zst, or - for standard input.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="JSON lines: plain, .gz, .zst, or - for standard input.")
+    ],
     to: Annotated[
-        str, typer.Option("--to", envvar="LETHE_STORE", help="file:DIR, chdb:DIR or clickhouse://…; an URL with a password: use the variable.")
+        str,
+        typer.Option(
+            "--to",
+            envvar="LETHE_STORE",
+            help="file:DIR, chdb:DIR or clickhouse://…; an URL with a password: use the variable.",
+        ),
     ] = "",
-    preview: Annotated[int, typer.Option("--preview", min=0, help="Show N events before and after; write nothing.")] = 0,
+    preview: Annotated[
+        int, typer.Option("--preview", min=0, help="Show N events before and after; write nothing.")
+    ] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where an event was rejected.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier run (file: only).")] = False,
-    metrics_file: Annotated[Path | None, typer.Option("--metrics-file", help="Write Prometheus text here at the end.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of an earlier run (file: only).")
+    ] = False,
+    metrics_file: Annotated[
+        Path | None, typer.Option("--metrics-file", help="Write Prometheus text here at the end.")
+    ] = None,
 ) -> None:
     """Anonymize raw events and write content and operational records apart."""
     settings = edge.settings()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.policy.load import Policy
 from pipeline.sinks.base import Sink
 from pipeline.sinks.files import FileSink
@@ -34,12 +34,16 @@ def open_sink(url: str, policy: Policy, clock: Callable[[], int], *, overwrite: 
     if scheme == "file":
         if not rest:
             raise ConfigError("--to file:DIR names a folder")
-        return OpenSink(FileSink(Path(rest), policy, overwrite=overwrite), f"file:{rest}")
+        return OpenSink(FileSink(Path(rest), overwrite=overwrite), f"file:{rest}")
     if overwrite:
         raise ConfigError("--overwrite is for file:DIR; a store shows each event once anyway")
     store = open_store(url, now_ms=clock())
     records = {"content": policy.content, "operational": policy.operational, "rejected": policy.rejection}
     schemas = {policy.sinks[name].schema: schema for name, schema in records.items()}
-    sink = StoreSink(store, schemas, policy.sinks, clock)
+    try:
+        sink = StoreSink(store, schemas, policy.sinks, clock)
+    except PipelineError:
+        store.close()
+        raise
     holds = (hold_ms(policy.sinks[name].retention_ms) for name in ("content", "operational"))
     return OpenSink(sink, store.label, *holds)

@@ -1,17 +1,18 @@
-"""Content in another coding is content (design §6): token ids, vectors, opaque blobs and media, recognized and named."""
+"""Content in another coding is content (design §6): token ids, vectors, opaque blobs, media; recognized and named."""
 
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-REDACTED = "<REDACTED>"
 OPAQUE = "<OPAQUE>"
 _UNKNOWN_MEDIA = "application/octet-stream"
 
 # Shortest run of base64 in a text that is taken for media. Hashes, keys and ids are shorter.
 _RUN_MIN = 200
 _RUN_MIN_LINES = 180  # three lines of 60, as the pattern has it
+_DISTINCT_MIN = 9  # characters in use; hex has up to 16
 _BLOCK = 64
+_BLOCK_EVERY = 112  # 112 + 64 - 1 < 180
 _MEDIA = re.compile(
     # A data URL (RFC 2397), base64 or not, up to the first character that cannot be in it
     r"(?<![A-Za-z])(?i:data:)(?P<type>[\w.+-]{1,60}/[\w.+-]{1,60})?(?:;[\w.+=-]{1,60}){0,6},[^\s\"'<>()\[\]{}\\]*"
@@ -25,7 +26,7 @@ _WHOLE_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{16,}={0,2}\s*", re.ASCII)
 
 
 def media_label(text: str, declared_type: object, known_types: Collection[str]) -> str:
-    """Return the placeholder of media: its type if known, and its size to two digits (an exact one is a fingerprint)."""
+    """Return the placeholder of media: its type if known, its size to two digits (an exact one is a fingerprint)."""
     match = _MEDIA.match(text)
     media_type = match["type"] if match and match["type"] else declared_type
     name = media_type.lower() if isinstance(media_type, str) else ""
@@ -35,14 +36,12 @@ def media_label(text: str, declared_type: object, known_types: Collection[str]) 
 
 def round_size(size: int) -> int:
     """Return a size rounded down to its two leading digits."""
-    step = 10 ** max(0, len(str(size)) - 2)
+    step: int = 10 ** max(0, len(str(size)) - 2)
     return size // step * step
 
 
 def find_media(text: str) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of the data URLs and long runs of base64 in a text."""
-    if not _may_hold_media(text):
-        return
+    """Yield (start, end) of the data URLs and long runs of base64 in a text that `may_hold_media`."""
     for match in _MEDIA.finditer(text):
         run = match.group()
         is_data_url = match["type"] or (run[:5].lower() == "data:" and ";" in run[:400].partition(",")[0])
@@ -50,11 +49,12 @@ def find_media(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
-def _may_hold_media(text: str) -> bool:
+def may_hold_media(text: str) -> bool:
     """Tell cheaply, and never wrongly when it says no: a long run covers a whole block of 64 without a space."""
     if "data:" in text or "DATA:" in text:
         return True
-    for start in range(0, len(text) - _BLOCK + 1, _BLOCK):
+    # A run of at least 180 covers one of the blocks that begin every 112 characters, wherever it begins itself.
+    for start in range(0, len(text) - _BLOCK + 1, _BLOCK_EVERY):
         block = text[start : start + _BLOCK]
         if " " not in block and block.isascii():
             return True
@@ -72,7 +72,7 @@ def is_media(text: str) -> bool:
 def _is_mixed(run: str) -> bool:
     """Tell base64 and hex from a rule of dashes or a long word: digits and letters, and no single one over and over."""
     head = run[:1000]
-    return any(c.isdigit() for c in head) and any(c.isalpha() for c in head) and len(set(head)) > 8
+    return any(c.isdigit() for c in head) and any(c.isalpha() for c in head) and len(set(head)) >= _DISTINCT_MIN
 
 
 def is_numbers(value: Any) -> bool:

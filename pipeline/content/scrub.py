@@ -1,21 +1,18 @@
 """Scrubs a body: walk, detect over all its texts at once, replace, and put the strings of JSON together again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.codec import encode
-from pipeline.content.coding import REDACTED
 from pipeline.content.walk import Embedded, Joined, Renamed, Walk
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.own import find_own
 from pipeline.detect.spans import Detector, OwnIdentifier, merge_spans
 from pipeline.policy.load import Policy
-from pipeline.redact import Placeholders, escape, redact
+from pipeline.redact import REDACTED, Placeholders, escape, redact
 
 
-@dataclass(frozen=True, slots=True)
-class Scrubbed:
+class Scrubbed(NamedTuple):
     """An anonymized body, what was replaced in it by type, and how many keys were dropped."""
 
     body: dict[str, Any]
@@ -50,7 +47,7 @@ def scrub(
     counts = {**placeholders.counts, **walk.counts}
     if walk.links:
         counts["CALL"] = len(walk.links)
-    return Scrubbed(copy, dict(sorted(counts.items())), walk.dropped)
+    return Scrubbed(copy, dict(sorted(counts.items())) if counts else counts, walk.dropped)
 
 
 def _replace_texts(
@@ -66,7 +63,7 @@ def _replace_texts(
         if walk.forced and index in walk.forced:
             replaced.append(placeholders.label(walk.forced[index], text))
         elif spans is None:
-            walk.counts["REDACTED"] += 1
+            walk.counts["REDACTED"] = walk.counts.get("REDACTED", 0) + 1
             replaced.append(REDACTED)
         elif spans or own_found[index]:
             replaced.append(redact(text, merge_spans([*spans, *own_found[index]]), placeholders))

@@ -4,18 +4,28 @@ The walk never changes what it is given. Texts stand in order of first appearanc
 the body, and every text knows the place in the copy where its replacement goes.
 """
 
-from collections import Counter
 from typing import Any
 
-from pipeline.codec import measure, parse_embedded, replace_surrogates
-from pipeline.content.coding import REDACTED, coded_list, coded_value, find_media, is_media, media_label
+from pipeline.codec import check_depth, parse_embedded, replace_surrogates
+from pipeline.content.coding import (
+    coded_list,
+    coded_value,
+    find_media,
+    is_media,
+    may_hold_media,
+    media_label,
+)
 from pipeline.errors import InvalidEvent
 from pipeline.policy.body import BodyRules, KeyRule, normalize_key
+from pipeline.redact import REDACTED
 
 # Seconds since 1970 (2001 to 2030), and the same in milli-, micro- and nanoseconds: times, not phones.
 _EPOCHS = tuple((10**9 * unit, 19 * 10**8 * unit) for unit in (1, 10**3, 10**6, 10**9))
 _DIGITS_FROM = 10**9
 """A number below this has too few digits for a phone or a card, unless its key says otherwise."""
+
+_JSON_ENDS = frozenset('}]" \t\r\n')
+"""How a string that holds JSON can end."""
 
 
 class Embedded:
@@ -69,7 +79,7 @@ class Walk:
         self.slots: list[tuple[Any, Any] | None] = []
         self.forced: dict[int, str] = {}
         self.finishers: list[Embedded | Joined | Renamed] = []
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = {}
         self.links: dict[str, int] = {}
         self.dropped = 0
         self._changes = 0
@@ -79,11 +89,11 @@ class Walk:
         return self._object(body, self._depth_max)
 
     def _object(self, source: dict[str, Any], depth: int) -> dict[str, Any]:
-        rules, known = self._rules, self._rules.known_keys
+        rules, known = self._rules.keys, self._rules.known_keys
         out: dict[str, Any] = {}
         renamed: Renamed | None = None
         for key, value in source.items():
-            if key in rules.keys and self._by_rule(source, out, key, value):
+            if key in rules and self._by_rule(source, out, key, value):
                 continue
             secret = None
             if key not in known:
@@ -91,23 +101,35 @@ class Walk:
                     renamed = Renamed(out)
                     self.finishers.append(renamed)
                 renamed.keys[key] = self._text(key, None)
-                secret = rules.secret_keys.get(normalize_key(key))
-            self._value(out, key, value, depth, secret, key)
+                secret = self._rules.secret_keys.get(normalize_key(key))
+            kind = type(value)
+            if kind is str:
+                self._string(out, key, value, depth, secret)
+            elif kind is dict:
+                out[key] = self._object(value, depth - 1)
+            else:
+                self._other(out, key, value, depth, secret, key)
         return out
 
-    def _value(self, owner: Any, key: Any, value: Any, depth: int, secret: str | None, name: str) -> None:
-        """Put a value's copy at its place: ``name`` is the nearest key above it, ``secret`` what that key says of it."""
+    def _other(self, owner: Any, key: Any, value: Any, depth: int, secret: str | None, name: str) -> None:
+        """Put the copy of a list or scalar at its place: ``name`` is the nearest key above it."""
         kind = type(value)
-        if kind is str:
-            self._string(owner, key, value, depth, secret)
-        elif kind is dict:
-            owner[key] = self._object(value, depth - 1)
-        elif kind is list:
+        if kind is list:
             owner[key] = self._list(value, depth - 1, secret, name)
         else:
             owner[key] = value
             if kind is int or kind is float:
                 self._number(owner, key, value, secret, name)
+
+    def _value(self, owner: Any, key: Any, value: Any, depth: int, secret: str | None, name: str) -> None:
+        """Put the copy of any value at its place."""
+        kind = type(value)
+        if kind is str:
+            self._string(owner, key, value, depth, secret)
+        elif kind is dict:
+            owner[key] = self._object(value, depth - 1)
+        else:
+            self._other(owner, key, value, depth, secret, name)
 
     def _list(self, source: list[Any], depth: int, secret: str | None, name: str) -> list[Any] | str:
         coded = coded_list(source, self._rules.tokens_min, self._rules.vector_min)
@@ -126,10 +148,16 @@ class Walk:
             self.forced[self._text(value, (owner, key))] = secret
         elif len(value) > self._leaf_max:
             owner[key] = self._whole(media_label(value, None, self._rules.media_types) if is_media(value) else REDACTED)
-        elif not self._embedded(owner, key, value, depth):
+        elif value[-1] in _JSON_ENDS and self._embedded(owner, key, value, depth):
+            return
+        elif may_hold_media(value):
             self._prose(owner, key, value)
+        else:
+            self.texts.append(value)
+            self.slots.append((owner, key))
 
     def _prose(self, owner: Any, key: Any, value: str) -> None:
+        """Take the media out of a text and keep the pieces between for the detector."""
         pieces: list[str] = []
         end = 0
         for start, stop in find_media(value):
@@ -154,7 +182,7 @@ class Walk:
         try:
             parsed = parse_embedded(value)
             if parsed is not None:
-                measure([parsed[0]], depth - 1)
+                check_depth([parsed[0]], depth - 1)
         except (RecursionError, InvalidEvent):
             deep = True
         if deep:
@@ -205,7 +233,8 @@ class Walk:
         return media_label(value, source.get(rule.beside) if rule.beside else None, self._rules.media_types)
 
     def _whole(self, label: str) -> str:
-        self.counts[label[1:-1].partition(" ")[0]] += 1
+        kind = label[1:-1].partition(" ")[0]
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         self._changes += 1
         return label
 

@@ -10,7 +10,8 @@ from pipeline.errors import PolicyError
 FILE = "schemas/detection/entities.json"
 RESERVED = ("REDACTED", "OPAQUE", "TOKENS", "VECTOR", "MEDIA")
 SAME_VALUE = ("text", "words", "digits", "alnum")
-PIECE_CHARS_MAX = 1 << 18
+PIECE_CHARS_MAX = 1 << 11
+TEXT_CHARS_MAX = 1 << 18
 _LABEL = re.compile(r"[A-Z]+(?:_[A-Z]+)*")
 
 
@@ -66,7 +67,8 @@ class RecognizerRule:
         context_words: lower-case words that count as context; empty for the recognizer's own.
         piece: a regex of one character class whose longest runs contain every finding whole; the recognizer is
             shown those runs that pass the gate, with two characters on either side. "" for the whole text.
-        piece_chars_max: characters of such runs that it is shown of one text; beyond, the text is redacted whole.
+        piece_chars_max: a longer run is not looked at closely but redacted whole.
+        text_chars_max: characters of such runs that it is shown of one text; beyond, the text is redacted whole.
         gate_alone: a regex that matches in every run with a finding that has no context word near it, or "".
         alone: when there are any, a finding without a context word must have one of these shapes.
         ignore: findings that are no identifier, or None.
@@ -83,6 +85,7 @@ class RecognizerRule:
     gate: str = ""
     piece: str = ""
     piece_chars_max: int = PIECE_CHARS_MAX
+    text_chars_max: int = TEXT_CHARS_MAX
     gate_alone: str = ""
     regex: str = ""
     score: float = 0.0
@@ -103,8 +106,6 @@ class EntityTable:
 
     entities: Mapping[str, EntityRule]
     recognizers: tuple[RecognizerRule, ...]
-    form: str = field(repr=False)
-    """Regex of what stands between ``<`` and ``>`` in any placeholder of ours."""
 
     @classmethod
     def from_json(cls, data: Any) -> "EntityTable":
@@ -120,14 +121,22 @@ class EntityTable:
         for rule in (*recognizers, *patterns):
             if rule.entity not in entities:
                 raise PolicyError(f"{FILE}: {rule.name}/entity is not declared under entities")
-        labels = sorted({entity.placeholder for entity in entities.values()})
-        numbered = rf"(?:{'|'.join(labels)})_\d+" if labels else r"(?!)"
-        form = rf"(?:{numbered}|REDACTED|OPAQUE|(?:TOKENS|VECTOR) \d+|MEDIA(?: [^<>]*)?)"
-        return cls(entities=entities, recognizers=(*recognizers, *patterns), form=form)
+        return cls(entities=entities, recognizers=(*recognizers, *patterns))
 
 
 _ENTITY_KEYS = {"placeholder", "enabled", "score_min", "same_value", "why"}
-_SHARED = ("entity", "why", "gate", "piece", "piece_chars_max", "gate_alone", "context", "context_words", "alone")
+_SHARED = (
+    "entity",
+    "why",
+    "gate",
+    "piece",
+    "piece_chars_max",
+    "text_chars_max",
+    "gate_alone",
+    "context",
+    "context_words",
+    "alone",
+)
 _RULE_KEYS = {*_SHARED, "ignore", "ignore_before", "ignore_after"}
 _RECOGNIZER_KEYS = _RULE_KEYS | {"options"}
 _PATTERN_KEYS = _RULE_KEYS | {"regex", "score", "examples", "counterexamples"}
@@ -168,6 +177,12 @@ class _Node:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             self.fail(key, "must be a number from 0 to 1")
         return float(value)
+
+    def count(self, key: str, default: int) -> int:
+        value = self.data.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            self.fail(key, "must be a positive integer")
+        return value
 
     def strings(self, key: str, is_good: Callable[[str], bool] = bool) -> tuple[str, ...]:
         value = self.data.get(key, [])
@@ -226,15 +241,13 @@ def _shared(node: _Node) -> dict[str, Any]:
         node.fail("context", "must be helps or required")
     for key in ("gate", "piece", "gate_alone"):
         node.regex(key)
-    chars_max = node.data.get("piece_chars_max", PIECE_CHARS_MAX)
-    if isinstance(chars_max, bool) or not isinstance(chars_max, int) or chars_max < 1:
-        node.fail("piece_chars_max", "must be a positive integer")
     return {
         "entity": node.text("entity"),
         "why": node.text("why"),
         "gate": node.text("gate", ""),
         "piece": node.text("piece", ""),
-        "piece_chars_max": chars_max,
+        "piece_chars_max": node.count("piece_chars_max", PIECE_CHARS_MAX),
+        "text_chars_max": node.count("text_chars_max", TEXT_CHARS_MAX),
         "gate_alone": node.text("gate_alone", ""),
         "context_required": context == "required",
         "context_words": node.strings("context_words", lambda word: bool(word) and word == word.lower()),

@@ -3,7 +3,7 @@
 Presidio's objects come in as arguments: `pipeline.detect.presidio` alone imports them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ class _Words:
 
     @staticmethod
     def is_punct(word: str, language: str) -> bool:  # noqa: ARG004 - Presidio's interface
-        return not any(char.isalnum() for char in word)
+        return not word[0].isalnum()
 
 
 class PlusFirst:
@@ -75,6 +75,7 @@ class PlusFirst:
             found = results[0]
             rest = text[: found.start] + text[found.end :]
             if text[found.start] in "+\uff0b" and not any(char.isdigit() for char in rest):
+                found.recognition_metadata[found.RECOGNIZER_IDENTIFIER_KEY] = self.id  # context is looked up by it
                 return results
         return self._all_regions.analyze(text, entities, artifacts)
 
@@ -107,8 +108,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Recognizer:
-    """One recognizer with the rule that governs it. Gates and pieces are compiled, or None;
-    ``piece_before`` matches backwards."""
+    """One recognizer with the rule that governs it.
+
+    Gates and pieces are compiled, or None; ``piece_before`` matches backwards.
+    """
 
     rule: RecognizerRule
     score_min: float
@@ -120,33 +123,37 @@ class Recognizer:
     piece_before: Any
 
     def find(self, text: str) -> Iterator[Span]:
-        """Yield the findings that count.
+        """Yield the findings that count; a run too long to look at closely is one finding.
 
         Raises:
             DetectionFailed: a pattern ran out of time, or the text has more to look at than the budget.
         """
-        for result in self._results(text):
+        if self.piece is None:
+            yield from self._spans(text, self.recognizer.analyze(text, [], None))
+            return
+        shown = 0
+        for start, end in self._pieces(text):
+            if end - start > self.rule.piece_chars_max:
+                yield Span(start, end, self.rule.entity, 1.0, self.rule.name)
+                continue
+            shown += end - start
+            if shown > self.rule.text_chars_max:
+                raise DetectionFailed("a text has too much to look at")
+            left = max(0, start - _MARGIN)
+            results = self.recognizer.analyze(text[left : end + _MARGIN], [], None)
+            for result in results:
+                result.start += left
+                result.end += left
+            yield from self._spans(text, results)
+
+    def _spans(self, text: str, results: Iterable[Any]) -> Iterator[Span]:
+        for result in results:
             enhanced = result
             if self._is_context_near(text, result.start, result.end):
                 enhanced = self.context.enhance(text, result, self.recognizer)
             has_context = bool(enhanced.analysis_explanation.supportive_context_word)
             if enhanced.score >= self.score_min and self._counts(text, result.start, result.end, has_context):
                 yield Span(result.start, result.end, self.rule.entity, float(enhanced.score), self.rule.name)
-
-    def _results(self, text: str) -> Iterator[Any]:
-        if self.piece is None:
-            yield from self.recognizer.analyze(text, [], None)
-            return
-        shown = 0
-        for start, end in self._pieces(text):
-            shown += end - start
-            if shown > self.rule.piece_chars_max:
-                raise DetectionFailed("a text has too much to look at")
-            left = max(0, start - _MARGIN)
-            for result in self.recognizer.analyze(text[left : end + _MARGIN], [], None):
-                result.start += left
-                result.end += left
-                yield result
 
     def _pieces(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield the runs that pass the gate. A gate begins inside its run, so the runs are found from the gates."""
@@ -165,7 +172,7 @@ class Recognizer:
 
     def _is_context_near(self, text: str, start: int, end: int) -> bool:
         near = text[max(0, start - CONTEXT_CHARS) : end + 1].lower()
-        return any(word in near for word in self.recognizer.context)
+        return any(word in near for word in self.recognizer.context or ())
 
     def _counts(self, text: str, start: int, end: int, has_context: bool) -> bool:
         rule, found = self.rule, text[start:end]

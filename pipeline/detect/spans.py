@@ -1,7 +1,6 @@
 """Spans, and the one protocol that every detector follows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 
@@ -23,8 +22,7 @@ class Span(NamedTuple):
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
-class OwnIdentifier:
+class OwnIdentifier(NamedTuple):
     """A direct identifier of the event's own account, to be found in its content (policy §5).
 
     Attributes:

@@ -17,6 +17,9 @@ from pipeline.pseudonym import pseudonymize
 KEY_BYTES = 32
 """As long as the digest of HMAC-SHA-256: RFC 2104 §3 discourages less, and more adds nothing."""
 
+_MEMO_MAX = 8192
+"""Pseudonyms remembered: an account's requests come in runs, and HMAC-SHA-256 takes longer than all its neighbours."""
+
 _EPOCH_NAME = re.compile(r"e[0-9]{1,6}")
 
 
@@ -61,6 +64,8 @@ class Keyring:
 
     epochs: tuple[KeyEpoch, ...]
     day_keys: Mapping[str, bytes] = field(repr=False)
+    # With the keyring it goes when keys are reloaded, so that nothing made with a removed key stays behind.
+    _memo: dict[tuple[str, str, str], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check what `epoch_at` and `day_pseudonym` rely on; take a copy of the day keys that nobody can change."""
@@ -108,13 +113,21 @@ class Keyring:
             KeyringError: as `epoch_at`.
         """
         epoch = self.epoch_at(received_at_ms)
-        return pseudonymize(epoch.key, epoch.name, field_name, value)
+        return self._pseudonymize(epoch.key, epoch.name, field_name, value)
 
     def day_pseudonym(self, field_name: str, value: str, received_at_ms: int) -> str | None:
         """Return the pseudonym of a value under the key of its UTC day; None when that day has no key any more."""
         day = day_of(received_at_ms)
         key = self.day_keys.get(day)
-        return None if key is None else pseudonymize(key, "d" + day.replace("-", ""), field_name, value)
+        return None if key is None else self._pseudonymize(key, "d" + day.replace("-", ""), field_name, value)
+
+    def _pseudonymize(self, key: bytes, epoch: str, field_name: str, value: str) -> str:
+        known = self._memo.get((epoch, field_name, value))
+        if known is None:
+            if len(self._memo) >= _MEMO_MAX:
+                self._memo.clear()
+            known = self._memo[epoch, field_name, value] = pseudonymize(key, epoch, field_name, value)
+        return known
 
 
 def _is_day(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The compiled rules for bodies (schemas/detection/body.json): what to drop, number anew, replace whole, or not scan."""
+"""The compiled rules for bodies (schemas/detection/body.json): what to drop, number anew, replace or not scan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class KeyRule:
     """Applies to a key of an object, at any depth.
 
     Attributes:
-        action: ``drop``, ``link`` (numbered anew), or a coding: ``tokens`` (whatever stands there), ``token_ids`` (lists
-            of numbers only), ``vector``, ``opaque``, ``media``.
+        action: ``drop``, ``link`` (numbered anew), or a coding: ``tokens`` (whatever stands there), ``token_ids``
+            (lists of numbers only), ``vector``, ``opaque``, ``media``.
         beside: applies only where the object has this key too, or "".
         values: and only where that key has one of these values, or empty for any.
     """
@@ -59,7 +59,7 @@ class BodyRules:
 
 
 def normalize_key(key: str) -> str:
-    """Return a key as the secret-key list spells it: ``X-API-Key`` and ``apiKey`` both meet ``x_api_key``, ``apikey``."""
+    """Return a key as the secret-key list compares it: ``X-API-Key``, ``api_key`` and ``apiKey`` are alike."""
     return key.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 

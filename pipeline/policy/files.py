@@ -91,6 +91,7 @@ class _Reader:
         self._seen: dict[str, str] = {}
 
     def read(self, path: str, *, count: bool = True) -> Document:
+        document: Document
         file = self._folder / path
         problem = ""
         try:

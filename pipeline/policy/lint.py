@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from pipeline.policy.files import PolicyFiles
@@ -108,7 +109,7 @@ def _lint_roles(files: PolicyFiles) -> Iterator[Finding]:
         if note.get("role") in _REQUIRED_ROLES and place not in required:
             yield Finding("1", file, f"/{place}", f"has the role '{note['role']}' and must be required")
     plain = sorted(s for s in (split_pointer(n.get("from", "/" + p)) for p, n in notes.items()) if is_plain(s))
-    for shorter, longer in zip(plain, plain[1:], strict=False):
+    for shorter, longer in pairwise(plain):
         if len(shorter) < len(longer) and longer[: len(shorter)] == shorter:
             yield Finding("1", file, "/" + "/".join(shorter), "is declared as a leaf and as an object")
 
@@ -122,12 +123,18 @@ def _lint_records(files: PolicyFiles) -> Iterator[Finding]:
             for path, keyword in meta.errors(node):
                 yield Finding("2", file, f"/{field}/{'/'.join(map(str, path))}", f"breaks '{keyword}'")
             loose = {"object", "array"} & set(json_types(node)) and "x-type" not in node
-            free = "string" in json_types(node) and not ({"x-format", "x-catalogue"} & set(node)) and "x-type" not in node
+            free = (
+                "string" in json_types(node) and not ({"x-format", "x-catalogue"} & set(node)) and "x-type" not in node
+            )
             if loose or free or not json_types(node):
                 yield Finding("2", file, f"/{field}", "could hold free text: give it x-format or x-catalogue")
             if node.get("x-catalogue") and node["x-catalogue"] not in files.catalogues:
-                yield Finding("2", file, f"/{field}", f"names the catalogue '{node['x-catalogue']}', which is not there")
-        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(schema["properties"]):
+                yield Finding(
+                    "2", file, f"/{field}", f"names the catalogue '{node['x-catalogue']}', which is not there"
+                )
+        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(
+            schema["properties"]
+        ):
             yield Finding("1", file, "/", "must require all its fields and allow no others")
 
 
@@ -138,7 +145,9 @@ def _lint_links(files: PolicyFiles) -> Iterator[Finding]:
     for name, schema in (("content", content), ("operational", operational)):
         links = set(schema["x-record"]["links"])
         for field in sorted(shared - links):
-            yield Finding("3", files.paths[f"record {name}"], f"/{field}", "is in both records and not declared as a link")
+            yield Finding(
+                "3", files.paths[f"record {name}"], f"/{field}", "is in both records and not declared as a link"
+            )
     for path, leaf in walk_leaves(files.event):
         targets = leaf["x-privacy"].get("to", ())
         fields = {t["field"] for t in targets if t["record"] == "content"}

@@ -1,4 +1,4 @@
-"""Rule 4 (design §3): every sink has a retention; content's is at most 30 days, raw's the shortest, control's the longest."""
+"""Rule 4 (design §3): every sink has a retention; content at most 30 days, raw the shortest, control the longest."""
 
 from collections.abc import Iterator
 
@@ -36,6 +36,8 @@ def _lint_bounds(files: PolicyFiles) -> Iterator[Finding]:
     if bounds["raw"] > min(bounds.values()):
         yield Finding("4", "topics/raw.json", "/retention_ms", "must be the shortest: raw is the richest copy")
     if bounds["control"] < max(bounds.values()):
-        yield Finding("4", "topics/control.json", "/retention_ms", "must be the longest: erasures outlive what they erase")
+        yield Finding(
+            "4", "topics/control.json", "/retention_ms", "must be the longest: erasures outlive what they erase"
+        )
     if len({sink["topic"] for sink in files.sinks.values()}) < len(files.sinks):
         yield Finding("4", "topics", "/", "two sinks share a topic")

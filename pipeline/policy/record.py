@@ -7,7 +7,12 @@ from pipeline.policy.model import FieldType, RecordField, RecordSchema
 from pipeline.policy.validator import FORMATS, Validator
 
 DAY_MS = 86_400_000
-_TYPES = {"string": FieldType.STRING, "integer": FieldType.INTEGER, "number": FieldType.NUMBER, "boolean": FieldType.BOOLEAN}
+_TYPES = {
+    "string": FieldType.STRING,
+    "integer": FieldType.INTEGER,
+    "number": FieldType.NUMBER,
+    "boolean": FieldType.BOOLEAN,
+}
 _TIMES = {"timestamp", "minute"}
 
 

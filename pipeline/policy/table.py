@@ -31,15 +31,19 @@ def field_rows(policy: Policy) -> list[Row]:
 
 
 def destinations(rule: FieldRule) -> str:
-    """Say where a leaf goes: ``operational.client_network (network)``, or a dash for nowhere."""
+    """Say where a leaf goes: ``operational.client_network (network)``, or ``nowhere``."""
     words = {"value": "", "scrubbed": " (scrubbed)"}
-    return ", ".join(f"{t.record}.{t.field}{words.get(t.how, f' ({t.how})')}" for t in rule.targets) or "–"
+    return ", ".join(f"{t.record}.{t.field}{words.get(t.how, f' ({t.how})')}" for t in rule.targets) or "nowhere"
 
 
 def markdown(policy: Policy) -> str:
     """Return the policy as Markdown: fields, then sinks."""
     shape = policy.shape
-    lines = [f"## Fields of {shape.name} v{shape.version}", "", *_table(HEADERS, (r.cells() for r in field_rows(policy)))]
+    lines = [
+        f"## Fields of {shape.name} v{shape.version}",
+        "",
+        *_table(HEADERS, (r.cells() for r in field_rows(policy))),
+    ]
     lines += ["", "Anything not declared is dropped and counted; neither its value nor its name is kept.", ""]
     lines += ["## Sinks", "", *_table(("sink", "bound", "owner", "clause", "why"), _sink_cells(policy))]
     return "\n".join(lines) + "\n"

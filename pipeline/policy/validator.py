@@ -20,7 +20,7 @@ FORMATS: Mapping[str, str] = {
     "minute": f"^{_DATE}T[0-9]{{2}}:[0-9]{{2}}:00\\.000Z$",
     "pseudonym": "^e[0-9]{1,6}:[0-9a-f]{64}$",
     "day_pseudonym": "^d[0-9]{8}:[0-9a-f]{64}$",
-    "network": "^(([0-9]{1,3}\\.){3}0/24|[0-9a-f]{0,4}(:[0-9a-f]{0,4}){1,3}::/48|::/48)$",
+    "network": "^(([0-9]{1,3}\\.){3}0/24|([0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,2})?::/48)$",
     "source": "^(file:[0-9a-f]{16}|[A-Za-z0-9._-]{1,249})$",
     "pointer": "^(/[^\\s@]{1,64}){0,32}$",
 }
@@ -30,9 +30,7 @@ class Validator:
     """A compiled schema. Its errors are a path and a keyword, never a value or a message."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._compiled = jsonschema_rs.Draft202012Validator(
-            dict(schema), offline=True, validate_formats=False
-        )
+        self._compiled = jsonschema_rs.Draft202012Validator(dict(schema), offline=True, validate_formats=False)
 
     def is_valid(self, instance: Any) -> bool:
         """Tell whether the instance satisfies the schema."""

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from pipeline.codec import encode
 from pipeline.errors import ConfigError, SinkUnavailable
-from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, Fate
 from pipeline.sinks.base import WriteReport
-from pipeline.wire import content_bytes, operational_bytes, rejection_fields
+from pipeline.wire import content_bytes, operational_bytes, rejection_bytes
 
 NAMES = ("content.jsonl", "operational.jsonl", "rejected.jsonl")
 _BUFFER_BYTES = 1024 * 1024
@@ -23,7 +21,7 @@ _BUFFER_BYTES = 1024 * 1024
 class FileSink:
     """Writes fates as JSON lines into a folder, readable by its owner only."""
 
-    def __init__(self, folder: Path, policy: Policy, *, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
         """Open the folder.
 
         Raises:
@@ -31,9 +29,10 @@ class FileSink:
         """
         present = [name for name in NAMES if (folder / name).exists()]
         if present and not overwrite:
-            raise ConfigError(f"{folder}: holds {', '.join(present)} already; choose another folder, or pass --overwrite")
+            raise ConfigError(
+                f"{folder}: holds {', '.join(present)} already; choose another folder, or pass --overwrite"
+            )
         self._folder = folder
-        self._policy = policy
         problem = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +69,7 @@ class FileSink:
             self._files["operational.jsonl"].write(operational_bytes(fate.operational) + b"\n")
             report.operational += 1
         else:
-            self._files["rejected.jsonl"].write(encode(rejection_fields(fate, self._policy)) + b"\n")
+            self._files["rejected.jsonl"].write(rejection_bytes(fate) + b"\n")
             report.rejected += 1
 
     def close(self, *, complete: bool) -> None:

@@ -85,7 +85,7 @@ def make_entry(table: Table) -> Callable[[ContentRecord | OperationalRecord | Re
     version = table.version
 
     def entry(record: ContentRecord | OperationalRecord | Rejection) -> Entry:
-        fields: Mapping[str, Any] = _rejection_fields(record) if isinstance(record, Rejection) else record.fields
+        fields: Mapping[str, Any] = record.fields
         body = record.body if isinstance(record, ContentRecord) else None
         digest = _digest(lasting_of(fields), body)
         stamp = Stamp(digest, fields[version] if version else 0, lapsing_of(fields))
@@ -123,18 +123,6 @@ def make_columns(table: Table, entries: Sequence[Entry], now_ms: int) -> dict[st
         columns[INSERTED_AT] = times
     columns[DIGEST] = [entry.stamp.digest for entry in entries]
     return columns
-
-
-def _rejection_fields(rejection: Rejection) -> Fields:
-    source = rejection.source
-    return {
-        "topic": source.topic,
-        "partition": source.partition,
-        "offset": source.offset,
-        "size_bytes": source.size_bytes,
-        "reason": rejection.reason.value,
-        "pointer": rejection.pointer,
-    }
 
 
 def _tuple_getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

@@ -16,6 +16,9 @@ from pipeline.store.client import Store
 
 _WAIT_S = 30.0
 _POLL_S = 0.1
+# A plain NULL only sets the null mask: the nested column, and so the file, keeps the value under it (measured, chdb
+# 26.9). A materialized NULL is a column of its own, whose nested values are empty.
+_EMPTY_NULL = "materialize(CAST(NULL, 'Nullable(String)'))"
 _PART_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -46,7 +49,7 @@ class _Bounds:
 
     def first_due_before_ms(self, now_ms: int) -> int:
         """Return the midnight before which anything of a record is due."""
-        return due_before_ms(min(self.bound_ms, *self.null_after_ms.values(), self.bound_ms), now_ms)
+        return due_before_ms(min([self.bound_ms, *self.null_after_ms.values()]), now_ms)
 
 
 def sweep(store: Store, now_ms: int) -> SweepReport:
@@ -81,8 +84,8 @@ def sweep(store: Store, now_ms: int) -> SweepReport:
 def _read_bounds(store: Store) -> list[_Bounds]:
     found = store.query(
         "SELECT name, comment FROM system.tables WHERE database = {database:String} AND endsWith(name, '_rows') "
-        "ORDER BY name",
-        {"database": store.database},
+        "AND startsWith(comment, {ours:String}) ORDER BY name",
+        {"database": store.database, "ours": '{"time":'},
     )
     bounds = []
     for name, comment in found.rows:
@@ -132,7 +135,7 @@ def _delete_rows(store: Store, bounds: _Bounds, now_ms: int, report: SweepReport
 def _null_fields(store: Store, bounds: _Bounds, now_ms: int, report: SweepReport) -> None:
     for null_after_ms in sorted(set(bounds.null_after_ms.values())):
         names = [name for name, after_ms in bounds.null_after_ms.items() if after_ms == null_after_ms]
-        changes = ", ".join(f"`{name}` = NULL" for name in names)
+        changes = ", ".join(f"`{name}` = {_EMPTY_NULL}" for name in names)
         present = " OR ".join(f"`{name}` IS NOT NULL" for name in names)
         where = f"{bounds.time} < fromUnixTimestamp64Milli({{due:Int64}}, 'UTC') AND ({present})"
         report.nulled += _mutate(store, bounds, f"UPDATE {changes}", where, due_before_ms(null_after_ms, now_ms))

@@ -1,0 +1,151 @@
+"""One spelling for many: case, full-width and accented letters, invisible characters, and common escapes. Pure.
+
+`fold` says what a text reads as; `Folded` says where in the original each folded character stands.
+"""
+
+import html
+import re
+import unicodedata
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+# Combining accents, soft hyphen, zero-width and direction marks, word joiners, variation selectors, the BOM.
+_UNSEEN_CLASS = "\u00ad\u034f\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
+_UNSEEN = re.compile(f"[{_UNSEEN_CLASS}\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]")
+_ESCAPE = re.compile(
+    r"\\{1,8}u(?P<pair>[Dd][89ABab][0-9A-Fa-f]{2}\\{1,8}u[Dd][C-Fc-f][0-9A-Fa-f]{2})|\\{1,8}u(?P<unicode>[0-9A-Fa-f]{4})"
+    r"|\\{1,8}x(?P<byte>[0-9A-Fa-f]{2})|\\{1,8}(?P<control>[nrtbf])|\\{1,8}(?P<plain>[/\"'])"
+    r"|(?P<percent>%(?:25){0,3}[C-Fc-f][0-9A-Fa-f](?:%(?:25){0,3}[89ABab][0-9A-Fa-f]){1,3}|%(?:25){0,3}[0-9A-Fa-f]{2})"
+    r"|&(?:amp;){0,3}(?P<entity>#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|commat|period|lowbar|hyphen|nbsp|shy|amp|num|plus);?"
+)
+_SPELLING = re.compile(r"\\[ux/\"']|%[0-9A-Fa-f]{2}|&(?:#|[a-z]{3})")
+_WIDE = re.compile(r"[^\x00-\x7f]+")
+_SPECIAL = re.compile(f"{_ESCAPE.pattern}|{_WIDE.pattern}")
+
+
+def fold(text: str) -> str:
+    """Return the text in lower case, full-width letters and ligatures plain, accents and invisible marks gone."""
+    if text.isascii():
+        return text.lower()
+    return _UNSEEN.sub("", unicodedata.normalize("NFKD", text)).casefold()
+
+
+def has_escapes(text: str) -> bool:
+    """Say whether a text may spell a letter as a JSON, URL or HTML escape. False is certain."""
+    if "\\" not in text and "%" not in text and "&" not in text:  # one memchr each: this runs on every event
+        return False
+    return _SPELLING.search(text) is not None
+
+
+def decode(text: str) -> str:
+    """Return the text with its escapes replaced by what they stand for, escaped white space by a space."""
+    return _ESCAPE.sub(_unescape, text)
+
+
+@dataclass(slots=True)
+class Folded:
+    """A folded text, and where its characters stand in the original.
+
+    Attributes:
+        text: the folded text.
+        starts: first folded code point of each segment, ascending; empty when the whole maps one to one.
+        origins: the range of each segment in the original.
+        linear: whether the segment's code points map one to one; if not, the segment counts whole.
+    """
+
+    text: str
+    starts: list[int] = field(default_factory=list)
+    origins: list[tuple[int, int]] = field(default_factory=list)
+    linear: list[bool] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, text: str, *, escapes: bool) -> "Folded":
+        """Fold a text. With ``escapes``, they are read as what they stand for."""
+        if not escapes and text.isascii():
+            return cls(text.lower())
+        folded = _Folding()
+        position = 0
+        for match in (_SPECIAL if escapes else _WIDE).finditer(text):
+            start, end = match.span()
+            folded.add_plain(text[position:start], position)
+            if match.lastgroup is None:
+                folded.add_wide(match.group(), start)
+            else:
+                folded.add(fold(_unescape(match)), start, end, linear=False)
+            position = end
+        folded.add_plain(text[position:], position)
+        return cls("".join(folded.parts), folded.starts, folded.origins, folded.linear)
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """Return the range of the original that a range of the folded text, at least one long, covers."""
+        if not self.starts:
+            return start, end
+        first = bisect_right(self.starts, start) - 1
+        last = bisect_right(self.starts, end - 1) - 1
+        begin, finish = self.origins[first][0], self.origins[last][1]
+        if self.linear[first]:
+            begin += start - self.starts[first]
+        if self.linear[last]:
+            finish = self.origins[last][0] + end - self.starts[last]
+        return begin, finish
+
+
+@dataclass(slots=True)
+class _Folding:
+    """Collects the segments of a folded text."""
+
+    parts: list[str] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    origins: list[tuple[int, int]] = field(default_factory=list)
+    linear: list[bool] = field(default_factory=list)
+    length: int = 0
+
+    def add(self, folded: str, start: int, end: int, *, linear: bool) -> None:
+        if not folded:
+            self._absorb(end)
+            return
+        self.parts.append(folded)
+        self.starts.append(self.length)
+        self.origins.append((start, end))
+        self.linear.append(linear)
+        self.length += len(folded)
+
+    def add_plain(self, text: str, start: int) -> None:
+        if text:
+            self.add(text.lower(), start, start + len(text), linear=True)
+
+    def add_wide(self, run: str, start: int) -> None:
+        folded = fold(run)
+        if len(folded) == len(run) and unicodedata.is_normalized("NFKD", run) and not _UNSEEN.search(run):
+            self.add(folded, start, start + len(run), linear=True)
+            return
+        for offset, char in enumerate(run, start):
+            self.add(fold(char), offset, offset + 1, linear=False)
+
+    def _absorb(self, end: int) -> None:
+        """Give what reads as nothing to the character before it, so that a span over that one covers both."""
+        if not self.starts:
+            return
+        start, last_end = self.origins[-1]
+        if self.linear[-1] and last_end - start > 1:
+            self.origins[-1] = (start, last_end - 1)
+            self.starts.append(self.length - 1)
+            self.origins.append((last_end - 1, end))
+            self.linear.append(False)
+        else:
+            self.origins[-1] = (start, end)
+            self.linear[-1] = False
+
+
+def _unescape(match: re.Match[str]) -> str:
+    kind, value = match.lastgroup, match.group(match.lastgroup or 0)
+    if kind == "percent":
+        return bytes(int(unit[-2:], 16) for unit in value.split("%")[1:]).decode("utf-8", "replace")
+    if kind == "pair":
+        high, low = int(value[:4], 16), int(value[-4:], 16)
+        return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+    if kind in {"unicode", "byte"}:
+        return chr(int(value, 16))
+    if kind == "entity":
+        return html.unescape(f"&{value};")
+    return " " if kind == "control" else value
