@@ -11,7 +11,7 @@ from pipeline.egress import check_record, is_oversize
 from pipeline.errors import InvalidEvent, Reason, reject
 from pipeline.extract import extract
 from pipeline.keys.keyring import Keyring
-from pipeline.plan import Plan, fill, make_plan
+from pipeline.plan import Plan, make_plan
 from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, ContentRecord, Facts, Fate, OperationalRecord, Source
 from pipeline.redact import REDACTED
@@ -86,7 +86,7 @@ def anonymize(decoded: Decoded, core: Core, admission: Admission) -> Anonymized:
         reject(Reason.IN_FUTURE, plan.received.pointer)
     if admission.operational_from_ms is not None and times.received_at_ms < admission.operational_from_ms:
         reject(Reason.EXPIRED, plan.received.pointer)
-    operational = fill(plan.operational_form, plan.operational, values, times)
+    operational = plan.operational.fill(values, times)
     check_record(operational, policy.operational)
     facts = Facts(
         unknown_fields=unknown,
@@ -114,7 +114,7 @@ def _content(request_id: str, values: dict[str, Any], times: Times, core: Core, 
         facts.content_outcome = "oversize"
         body = {name: REDACTED for name in body if name != "error"}
         data = encode(body)
-    fields = fill(plan.content_form, plan.content, values, times)
+    fields = plan.content.fill(values, times)
     fields["redactions"] = facts.redactions
     fields["body"] = body
     check_record(fields, policy.content)

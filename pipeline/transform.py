@@ -79,10 +79,11 @@ def _value(making: Making) -> Apply:  # noqa: PLR0911 - a table of cases reads b
         return lambda value, _: float(value) * _MS_PER_SECOND
     if rule.role is Role.REQUEST_ID and rule.format != "request_id":
         return lambda value, _: f"req_{value}"  # an id of the same strength in another dress
-    return _as_it_is
+    return as_it_is
 
 
-def _as_it_is(value: Any, _times: Times) -> Scalar:
+def as_it_is(value: Any, _times: Times) -> Scalar:
+    """Return a number, boolean or identifier unchanged; a plan copies such leaves without a call."""
     return value  # type: ignore[no-any-return]  # the validator has held it to its schema
 
 

@@ -1,10 +1,11 @@
 """The closed list of entity types and what finds them, compiled from schemas/detection/entities.json. Pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
+from pipeline.detect.node import Node
 from pipeline.errors import PolicyError
 
 FILE = "schemas/detection/entities.json"
@@ -114,7 +115,7 @@ class EntityTable:
         Raises:
             PolicyError: a field is missing, unknown or wrong; the text names it.
         """
-        top = _Node(FILE, data, {"why", "entities", "recognizers", "patterns"})
+        top = Node(FILE, data, {"why", "entities", "recognizers", "patterns"})
         entities = {name: _entity(name, node) for name, node in top.children("entities", _ENTITY_KEYS)}
         recognizers = [_recognizer(name, node) for name, node in top.children("recognizers", _RECOGNIZER_KEYS)]
         patterns = [_pattern(name, node) for name, node in top.children("patterns", _PATTERN_KEYS)]
@@ -142,65 +143,7 @@ _RECOGNIZER_KEYS = _RULE_KEYS | {"options"}
 _PATTERN_KEYS = _RULE_KEYS | {"regex", "score", "examples", "counterexamples"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """An object of the file that knows where it stands, so that an error can say so."""
-
-    where: str
-    data: Any
-    keys: set[str]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.data, dict):
-            raise PolicyError(f"{self.where}: must be an object")
-        for key in self.data:
-            if key not in self.keys:
-                raise PolicyError(f"{self.where}/{key}: unknown field; remove it")
-
-    def fail(self, key: str, problem: str) -> NoReturn:
-        raise PolicyError(f"{self.where}/{key}: {problem}")
-
-    def children(self, key: str, keys: set[str]) -> list[tuple[str, "_Node"]]:
-        value = self.data.get(key, {})
-        if not isinstance(value, dict):
-            self.fail(key, "must be an object")
-        return [(name, _Node(f"{self.where}/{key}/{name}", child, keys)) for name, child in value.items()]
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.data.get(key, default)
-        if not isinstance(value, str) or (default is None and not value):
-            self.fail(key, "must be a string" if default is not None else "must be a string that is not empty")
-        return value
-
-    def number(self, key: str) -> float:
-        value = self.data.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            self.fail(key, "must be a number from 0 to 1")
-        return float(value)
-
-    def count(self, key: str, default: int) -> int:
-        value = self.data.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            self.fail(key, "must be a positive integer")
-        return value
-
-    def strings(self, key: str, is_good: Callable[[str], bool] = bool) -> tuple[str, ...]:
-        value = self.data.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) and is_good(item) for item in value):
-            self.fail(key, "must be a list of strings in the declared form")
-        return tuple(value)
-
-    def regex(self, key: str) -> re.Pattern[str] | None:
-        value = self.text(key, "")
-        compiled = None
-        try:
-            compiled = re.compile(value) if value else None
-        except re.error:
-            self.fail(key, "is not a regular expression")
-        return compiled
-
-
-def _entity(name: str, node: _Node) -> EntityRule:
+def _entity(name: str, node: Node) -> EntityRule:
     placeholder = node.text("placeholder")
     if not _LABEL.fullmatch(placeholder) or placeholder in RESERVED:
         node.fail("placeholder", f"must be upper-case words joined by _, and none of {', '.join(RESERVED)}")
@@ -213,14 +156,14 @@ def _entity(name: str, node: _Node) -> EntityRule:
     return EntityRule(name, placeholder, enabled, node.number("score_min"), same_value, node.text("why"))
 
 
-def _recognizer(name: str, node: _Node) -> RecognizerRule:
+def _recognizer(name: str, node: Node) -> RecognizerRule:
     options = node.data.get("options", {})
     if not isinstance(options, dict):
         node.fail("options", "must be an object")
     return RecognizerRule(name=name, options=options, **_shared(node))
 
 
-def _pattern(name: str, node: _Node) -> RecognizerRule:
+def _pattern(name: str, node: Node) -> RecognizerRule:
     examples, counterexamples = node.strings("examples"), node.strings("counterexamples")
     if not examples or not counterexamples:
         node.fail("examples", "a pattern needs examples and counterexamples")
@@ -235,7 +178,7 @@ def _pattern(name: str, node: _Node) -> RecognizerRule:
     )
 
 
-def _shared(node: _Node) -> dict[str, Any]:
+def _shared(node: Node) -> dict[str, Any]:
     context = node.text("context", "helps")
     if context not in ("helps", "required"):
         node.fail("context", "must be helps or required")
@@ -258,10 +201,10 @@ def _shared(node: _Node) -> dict[str, Any]:
     }
 
 
-def _shapes(node: _Node) -> tuple[Shape, ...]:
+def _shapes(node: Node) -> tuple[Shape, ...]:
     shapes = []
     for index, data in enumerate(node.data.get("alone", [])):
-        shape = _Node(f"{node.where}/alone/{index}", data, {"text", "before", "after"})
+        shape = Node(f"{node.where}/alone/{index}", data, {"text", "before", "after"})
         text, before, after = shape.regex("text"), shape.regex("before"), shape.regex("after")
         if text is None or before is None or after is None:
             shape.fail("text", "text, before and after are all needed")

@@ -132,7 +132,7 @@ class Recognizer:
             yield from self._spans(text, self.recognizer.analyze(text, [], None))
             return
         shown = 0
-        for start, end in self._pieces(text):
+        for start, end in self._pieces(text) if self._has_evidence(text, 0, len(text)) else ():
             if end - start > self.rule.piece_chars_max:
                 yield Span(start, end, self.rule.entity, 1.0, self.rule.name)
                 continue
