@@ -1,5 +1,7 @@
 """Settings: the environment first, then lethe.toml, then documented defaults. Read once, frozen."""
 
+import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -8,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.policy.load import Limits
 
+PREFIX = "LETHE_"
 _DEFAULTS = Limits()
 
 
@@ -47,44 +50,74 @@ _RANGES = {
     "leaf_bytes_max": (1024, 1 << 30),
     "batch_events_max": (1, 1_000_000),
 }
+_DIGITS_MAX = 10
+_NAMES = tuple(f.name for f in fields(Settings))
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}", re.ASCII)
 
 
 def load_settings(environ: Mapping[str, str], toml_path: Path = Path("lethe.toml")) -> Settings:
-    """Read the settings.
+    """Read the settings. An empty variable counts as not given: that is how compose files leave one out.
 
     Raises:
-        ConfigError: a setting is unknown, of the wrong type or out of range; the text names it, never its value.
+        ConfigError: a setting is of the wrong type or out of range, or the file has one that is unknown; the text
+            names it and where it stands, never its value.
     """
-    given: dict[str, object] = dict(_read_toml(toml_path))
-    known = {f.name: f.type for f in fields(Settings)}
-    for name in given:
-        if name not in known:
-            raise ConfigError(f"{toml_path}: unknown setting; the settings are {', '.join(sorted(known))}")
-    for name in known:
-        if (text := environ.get(f"LETHE_{name.upper()}")) is not None:
-            given[name] = text
-    return Settings(**{name: _typed(name, value) for name, value in given.items()})  # type: ignore[arg-type]  # checked by _typed
+    chosen: dict[str, str | int] = {}
+    for name, value in _read_toml(toml_path).items():
+        if name not in _NAMES:
+            raise ConfigError(f"{toml_path}: {_describe_unknown(name, '')}")
+        chosen[name] = _typed(name, value, f"{toml_path}: {name}")
+    for name in _NAMES:
+        if text := environ.get(_variable(name)):
+            chosen[name] = _typed(name, text, _variable(name))
+    return Settings(**chosen)  # type: ignore[arg-type]  # checked by _typed
+
+
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """Name the variables that look like settings and are none, each with the setting that was probably meant.
+
+    They are a warning, not an error: an environment is shared, and other versions have other settings.
+    """
+    known = {_variable(name) for name in _NAMES}
+    return [
+        _describe_unknown(name, PREFIX) for name in sorted(environ) if name.startswith(PREFIX) and name not in known
+    ]
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
+
+
+def _describe_unknown(name: str, prefix: str) -> str:
+    """Say that a name is no setting. A name of another form is not repeated: who knows what was pasted there."""
+    plain = name.removeprefix(prefix).lower()
+    shown = f"'{name}'" if _NAME.fullmatch(name) else "a name in it"
+    near = difflib.get_close_matches(plain.replace("-", "_"), _NAMES, n=1)
+    known = [_variable(known) if prefix else known for known in near or sorted(_NAMES)]
+    return f"{shown} is no setting; " + (f"did you mean '{known[0]}'?" if near else f"they are {', '.join(known)}")
 
 
 def _read_toml(path: Path) -> Mapping[str, object]:
-    if not path.exists():
-        return {}
-    problem = False
+    problem = ""
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
-        problem = True  # the exception quotes the file
-    assert problem  # noqa: S101 - says why we are here, outside the except block
-    raise ConfigError(f"{path}: cannot be read as TOML")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+        problem = "is not TOML"  # the exception quotes the file
+    raise ConfigError(f"{path}: {problem}")
 
 
-def _typed(name: str, value: object) -> str | int:
+def _typed(name: str, value: object, where: str) -> str | int:
     if name not in _RANGES:
         if not isinstance(value, str):
-            raise ConfigError(f"LETHE_{name.upper()} must be a string")
+            raise ConfigError(f"{where} must be a string")
         return value
     low, high = _RANGES[name]
     text = str(value)
-    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
-        raise ConfigError(f"LETHE_{name.upper()} must be a whole number from {low} to {high}")
+    whole = text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX  # longer ones Python refuses to convert
+    if not whole or not low <= int(text) <= high:
+        raise ConfigError(f"{where} must be a whole number from {low} to {high}")
     return int(text)

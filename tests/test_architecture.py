@@ -18,7 +18,7 @@ LAYERS = [
     {"pipeline.egress"},
     {"pipeline.rejects"},
     {"pipeline.anonymize"},
-    {"pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks", "pipeline.store", "pipeline.synth"},
+    {"pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks", "pipeline.store", "pipeline.synth", "pipeline.topics"},
     {"pipeline.config", "pipeline.run"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
@@ -27,6 +27,8 @@ DOORS = {
     "jsonschema_rs": {"pipeline.policy.validator"},
     "presidio_analyzer": {"pipeline.detect.presidio"},
     "tldextract": {"pipeline.detect.presidio"},
+    "regex": {"pipeline.detect.presidio"},
+    "kafka": {"pipeline.topics.admin"},
     "clickhouse_connect": {"pipeline.store.client"},
     "prometheus_client": {"pipeline.metrics"},
     "ua_parser": {"pipeline.useragent"},
@@ -40,7 +42,8 @@ PURE = [
     *("pipeline.errors", "pipeline.records", "pipeline.codec", "pipeline.coarsen", "pipeline.pseudonym"),
     *("pipeline.seal", "pipeline.redact", "pipeline.extract", "pipeline.transform", "pipeline.plan", "pipeline.egress"),
     *("pipeline.anonymize", "pipeline.content", "pipeline.detect.own", "pipeline.detect.spans"),
-    *("pipeline.detect.entities", "pipeline.keys.keyring", "pipeline.keys.keyformat"),
+    *("pipeline.detect.fold", "pipeline.detect.needles", "pipeline.detect.cues", "pipeline.detect.node"),
+    *("pipeline.detect.recognizer", "pipeline.detect.entities", "pipeline.keys.keyring", "pipeline.keys.keyformat"),
     *("pipeline.policy.shape", "pipeline.policy.record", "pipeline.policy.body"),
 ]
 LINES_MAX = 260

@@ -4,7 +4,8 @@ A case holds ``why`` and one input: ``event`` (a JSON merge patch, RFC 7396, ove
 ``raw_base64``, or ``raw_repeat`` (``{prefix, repeat, times, suffix}``); ``shape`` names another event schema, whose
 ``event`` then is whole. It expects ``rejected`` (``{reason, pointer}``), or any of: ``body`` (the whole anonymized
 body), ``request`` / ``response`` / ``error`` (that part of it), ``redactions`` (all counts), ``operational`` (these
-fields) and ``facts``.
+fields) and ``facts``. ``unchanged`` names parts that come out as they went in, with nothing counted. ``limits`` are
+limits in place of the defaults.
 """
 
 import base64
@@ -19,15 +20,15 @@ from pipeline.anonymize import Core, make_core, process
 from pipeline.codec import encode
 from pipeline.detect.spans import Detector
 from pipeline.errors import Reason
-from pipeline.policy.load import load_policy
+from pipeline.policy.load import Limits, load_policy
 from pipeline.policy.shape import EventShape
 from pipeline.records import Anonymized, Fate, Rejection, Source
 from pipeline.wire import content_bytes, operational_bytes
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(FOLDER.rglob("*.json"))
-EXPECTED = {"body", "request", "response", "error", "redactions", "operational", "facts", "rejected"}
-KNOWN = EXPECTED | {"why", "event", "raw", "raw_base64", "raw_repeat", "shape"}
+EXPECTED = {"body", "request", "response", "error", "redactions", "operational", "facts", "unchanged", "rejected"}
+KNOWN = EXPECTED | {"why", "event", "raw", "raw_base64", "raw_repeat", "shape", "limits"}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -65,8 +66,8 @@ def raw_of(case: dict[str, Any]) -> bytes:
 
 def run(case: dict[str, Any], core: Core, detector: Detector) -> Fate:
     """Return the fate of a case."""
-    if "shape" in case:
-        core = make_core(load_policy(event=case["shape"]), detector, KEYS)
+    if "shape" in case or "limits" in case:
+        core = make_core(load_policy(event=case.get("shape"), limits=Limits(**case.get("limits", {}))), detector, KEYS)
     raw = raw_of(case)
     return process(raw, Source("golden", 0, 1, len(raw)), core, OPEN_DOOR)
 
@@ -92,7 +93,12 @@ def test_golden_case(path: Path, core: Core, detector: Detector) -> None:
         "operational": {k: fate.operational.fields[k] for k in case.get("operational", {})},
         "facts": {k: getattr(fate.facts, k) for k in case.get("facts", {})},
     }
-    assert {k: actual[k] for k in case if k in EXPECTED} == {k: v for k, v in case.items() if k in EXPECTED}
+    if "unchanged" in case:
+        assert actual["redactions"] == {}
+        event = orjson.loads(raw_of(case))
+        assert {part: event[part] for part in case["unchanged"]} == {part: body[part] for part in case["unchanged"]}
+    compared = EXPECTED - {"unchanged"}
+    assert {k: v for k, v in case.items() if k in compared} == {k: actual[k] for k in case if k in compared}
     assert core.policy.content.is_valid(orjson.loads(content_bytes(fate.content)))
     assert orjson.loads(operational_bytes(fate.operational)) == dict(fate.operational.fields)
 

@@ -126,6 +126,13 @@ def test_reasons_catalogue_is_the_code_s() -> None:
     assert set(catalogue["values"]) == {str(reason) for reason in Reason}
 
 
+def test_redactions_catalogue_is_the_entity_table_s() -> None:
+    """What the content record may count is the entity types and the kinds of leaf that are replaced whole."""
+    files = read_policy_files(default_schemas_dir())
+    kinds = {"CALL", "MEDIA", "OPAQUE", "REDACTED", "TOKENS", "VECTOR"}
+    assert set(files.catalogues["redactions"]["values"]) == set(files.entities["entities"]) | kinds
+
+
 def test_digest_follows_files_and_limits(tmp_path: Path) -> None:
     """Equal files and limits give an equal digest; a changed catalogue or limit another."""
     folder = tmp_path / "schemas"

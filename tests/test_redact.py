@@ -38,14 +38,14 @@ def test_values_are_numbered_in_order_of_first_appearance(table: EntityTable) ->
         placeholders.label("IP_ADDRESS", "203.0.113.7"),
         placeholders.label("EMAIL_ADDRESS", "a@example.com"),
     ]
-    assert ["<EMAIL_1>", "<IP_1>", "<EMAIL_2>"] == labels
+    assert labels == ["<EMAIL_1>", "<IP_1>", "<EMAIL_2>"]
 
 
-def test_types_with_one_label_share_their_numbers(policy: Policy) -> None:
+def test_types_with_one_label_share_their_numbers() -> None:
     """Two types under one label never give one placeholder to two values."""
     data = {"why": "x", "entities": {"A": entity(), "B": entity()}}
     placeholders = Placeholders(EntityTable.from_json(data))
-    assert ["<EMAIL_1>", "<EMAIL_2>"] == [placeholders.label("A", "one"), placeholders.label("B", "two")]
+    assert [placeholders.label("A", "one"), placeholders.label("B", "two")] == ["<EMAIL_1>", "<EMAIL_2>"]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_types_with_one_label_share_their_numbers(policy: Policy) -> None:
         ("EMAIL_ADDRESS", "nadia.rossi@example.com", "Nadia.Rossi@EXAMPLE.com"),
         ("EMAIL_ADDRESS", "nadia.rossi@example.com", "nadia.rossi%40example.com"),
         ("EMAIL_ADDRESS", "nadia.rossi@example.com", "\\u006eadia.rossi&#64;example.com"),
-        ("EMAIL_ADDRESS", "nadia.rossi@example.com", "ｎａｄｉａ.rossi@exa\u200bmple.com"),
+        ("EMAIL_ADDRESS", "nadia.rossi@example.com", "\uff4e\uff41\uff44\uff49\uff41.rossi@exa\u200bmple.com"),
         ("PHONE_NUMBER", "+1 212-555-0123", "+1 (212) 555 0123"),
         ("CREDIT_CARD", "4111 1111 1111 1111", "4111-1111-1111-1111"),
         ("IBAN_CODE", "DE89 3704 0044 0532 0130 00", "de89370400440532013000"),
@@ -91,21 +91,21 @@ def test_counts_are_by_entity_type(table: EntityTable) -> None:
     placeholders.label("EMAIL_ADDRESS", "a@example.com")
     placeholders.label("EMAIL_ADDRESS", "a@example.com")
     assert placeholders.label("SHOE_SIZE", "43") == "<REDACTED>"
-    assert {"EMAIL_ADDRESS": 2, "REDACTED": 1} == placeholders.counts
+    assert placeholders.counts == {"EMAIL_ADDRESS": 2, "REDACTED": 1}
 
 
 def test_the_repr_holds_no_value(table: EntityTable) -> None:
     """A log line with the object in it leaks nothing."""
     placeholders = Placeholders(table)
     placeholders.label("EMAIL_ADDRESS", "a@example.com")
-    assert "Placeholders(1 replaced)" == repr(placeholders)
+    assert repr(placeholders) == "Placeholders(1 replaced)"
 
 
 def test_redact_replaces_spans_and_escapes_the_rest(table: EntityTable) -> None:
     """What stands between the spans stays as it was, but for look-alikes."""
     text = "see <EMAIL_1>: a@example.com, b@example.com & <b>"
     spans = [Span(15, 28, "EMAIL_ADDRESS", 1.0, "r"), Span(30, 43, "EMAIL_ADDRESS", 1.0, "r")]
-    assert "see <\\EMAIL_1>: <EMAIL_1>, <EMAIL_2> & <b>" == redact(text, spans, Placeholders(table))
+    assert redact(text, spans, Placeholders(table)) == "see <\\EMAIL_1>: <EMAIL_1>, <EMAIL_2> & <b>"
 
 
 def test_a_text_without_anything_to_replace_is_returned_itself(table: EntityTable) -> None:
@@ -196,5 +196,6 @@ def test_a_bad_table_is_refused_by_name(data: Any, where: str) -> None:
 
 def test_every_entity_and_recognizer_has_its_reason(table: EntityTable) -> None:
     """The shipped list says why each type is on it, and each recognizer's type is one of them."""
-    assert all(rule.why for rule in [*table.entities.values(), *table.recognizers])
+    assert all(entity.why for entity in table.entities.values())
+    assert all(rule.why for rule in table.recognizers)
     assert {"PERSON", "ORGANIZATION", "ACCOUNT_ID", "SECRET", "USERNAME"} <= set(table.entities)

@@ -1,5 +1,8 @@
 """merge_spans: disjoint, sorted, covering, and the same whatever the order."""
 
+from itertools import pairwise
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,18 +49,18 @@ def test_merged_spans_are_disjoint_sorted_and_cover_all(spans: list[Span]) -> No
     """Nothing that was found is left uncovered, and nothing else is covered."""
     merged = merge_spans(spans)
     assert covered(spans) == covered(merged)
-    assert all(left.end <= right.start for left, right in zip(merged, merged[1:], strict=False))
+    assert all(left.end <= right.start for left, right in pairwise(merged))
     assert all(span.start < span.end for span in merged)
 
 
 @given(SPANS, st.randoms(use_true_random=False))
-def test_the_order_given_does_not_matter(spans: list[Span], random: object) -> None:
+def test_the_order_given_does_not_matter(spans: list[Span], random: Random) -> None:
     """A shuffled list merges to the same spans."""
     shuffled = list(spans)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert merge_spans(spans) == merge_spans(shuffled)
 
 
 def test_an_own_identifier_does_not_print_its_value() -> None:
     """The repr names the type only, so that a log line cannot leak it."""
-    assert "OwnIdentifier(PERSON)" == repr(OwnIdentifier("PERSON", "Nadia Rossi"))
+    assert repr(OwnIdentifier("PERSON", "Nadia Rossi")) == "OwnIdentifier(PERSON)"

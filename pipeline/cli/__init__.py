@@ -1,7 +1,6 @@
 """The command ``lethe``: thin, and the one place where errors become exit codes."""
 
 import logging
-import os
 import sys
 import traceback
 from typing import Annotated
@@ -12,13 +11,16 @@ from pipeline import __version__
 from pipeline.cli import demo, generate, keys, policy, run
 from pipeline.errors import PipelineError
 
-EXIT_REJECTED = 1
 EXIT_ERROR = 2
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
+EXIT_INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT
 
 app = typer.Typer(
     name="lethe",
     help="Streaming anonymization pipeline for LLM API traffic.",
+    epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, policy lint, demo), or nobody "
+    "reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; 70 a defect of lethe; "
+    "130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,
@@ -52,10 +54,10 @@ def main() -> None:
     except PipelineError as error:
         typer.echo(f"lethe: {error}", err=True)
         sys.exit(EXIT_ERROR)
-    except BrokenPipeError:
-        # The reader of our output went away; Python would complain once more while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_ERROR)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:  # typer's word for Ctrl-C, which it passes on in silence
+            typer.echo("lethe: interrupted", err=True)
+        raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: the message of an unforeseen error can hold data
         typer.echo(f"lethe: internal error: {describe(error)}; please report it", err=True)
         sys.exit(EXIT_BUG)

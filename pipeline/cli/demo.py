@@ -1,24 +1,26 @@
 """``lethe demo``: the main job on synthetic traffic, embedded, ending in what was removed, kept and where."""
 
+import fcntl
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from pipeline.anonymize import Core
 from pipeline.cli import edge, report
-from pipeline.cli.sink import open_sink
+from pipeline.cli.sink import admitter, open_sink
 from pipeline.codec import encode
 from pipeline.config import Settings
+from pipeline.errors import ConfigError
 from pipeline.inputs import RawEvent
 from pipeline.keys.keyfile import init_keyfile
 from pipeline.metrics import Metrics
-from pipeline.records import Anonymized, Source
+from pipeline.records import Source
 from pipeline.run import admit_for_store, run, to_fate
 from pipeline.seal import PlainSealer
 from pipeline.store.client import Store
@@ -27,6 +29,9 @@ from pipeline.synth import SyntheticEvent, generate_events
 from pipeline.synth.verdict import Verdict, judge_canaries
 
 _RATE = 50.0
+_MARKER, _KEYS, _STORE = "lethe-demo.txt", "lethe.keys.json", "store"
+_MARKER_TEXT = "This folder was made by 'lethe demo', which replaces it when it runs again.\n"
+_SHOWN_BYTES = 1400
 _BY_MODEL = """
 SELECT model, count() AS requests, sum(prompt_tokens) AS tokens_in, sum(completion_tokens) AS tokens_out,
        quantile(0.5)(latency_ms) AS p50_ms, quantile(0.99)(latency_ms) AS p99_ms,
@@ -40,36 +45,68 @@ def demo_command(
     folder: Annotated[
         Path, typer.Option("--dir", help="Where the demo works; an earlier demo there is replaced.")
     ] = Path("lethe-demo"),
-    seed: Annotated[int, typer.Option("--seed")] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of the traffic: the same seed, the same accounts and texts.")
+    ] = 1,
 ) -> None:
-    """Generate traffic, anonymize it into an embedded store, and check that no planted identifier is left."""
+    """Generate traffic, anonymize it into an embedded store, and check that no planted identifier is left.
+
+    Exits with 1 where one is left, or where something harmless is gone.
+    """
     console = edge.console()
-    _fresh_folder(folder)
-    init_keyfile(folder / "lethe.keys.json", edge.now_ms())
-    settings = Settings(keys=str(folder / "lethe.keys.json"), store=f"chdb:{folder / 'store'}")
-    policy = edge.policy_of(settings)
-    core = edge.core_of(settings, policy)
-    start_ms = edge.now_ms() - int(count / _RATE * 1000)
-    synthetic = list(generate_events(seed=seed, count=count, start_ms=start_ms, rate_per_s=_RATE))
-    _show_one(console, core, synthetic)
-    metrics = Metrics()
-    opened = open_sink(settings.store, policy, edge.now_ms)
-    admit = lambda: admit_for_store(edge.now_ms(), opened.content_hold_ms, opened.operational_hold_ms)  # noqa: E731
-    summary = run(_raw(synthetic), core, opened.sink, admit, batch_max=settings.batch_events_max, metrics=metrics)
-    report.show_summary(console, summary, opened.name)
-    with open_store(settings.store, now_ms=edge.now_ms()) as store:
-        _show_models(console, store)
-        verdict = _judge(store, synthetic, metrics)
+    with _own_folder(folder):
+        init_keyfile(folder / _KEYS, edge.now_ms())
+        settings = Settings(keys=str(folder / _KEYS), store=f"chdb:{folder / _STORE}")
+        core = edge.core_of(settings, edge.policy_of(settings))
+        start_ms = edge.now_ms() - int(count / _RATE * 1000)
+        synthetic = list(generate_events(seed=seed, count=count, start_ms=start_ms, rate_per_s=_RATE))
+        edge.tune_collector()
+        _show_one(console, core, synthetic)
+        metrics = _run(console, settings, core, synthetic)
+        with open_store(settings.store, now_ms=edge.now_ms()) as store:
+            _show_models(console, store)
+            verdict = _judge(store, synthetic, metrics)
     _show_verdict(console, verdict)
+    console.print(f"The store is in {folder}. What nobody opens expires nothing: remove it when you have seen it.")
     if not verdict.clean:
         raise typer.Exit(1)
 
 
-def _fresh_folder(folder: Path) -> None:
-    marker = folder / "lethe.keys.json"
-    if marker.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _own_folder(folder: Path) -> Iterator[None]:
+    """Make the demo's folder, or empty the one of an earlier demo; touch no other.
+
+    Raises:
+        ConfigError: it is somebody else's, another demo runs in it, or it cannot be made.
+    """
+    problem = ""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = {path.name for path in folder.iterdir()}
+        marker = folder / _MARKER
+        ours = not found or (found <= {_MARKER, _KEYS, _STORE} and marker.read_text("utf-8") == _MARKER_TEXT)
+    except (FileNotFoundError, UnicodeDecodeError):
+        ours = False
+    except OSError as error:
+        problem = f"{folder}: cannot be used ({error.strerror})"
+    if problem:
+        raise ConfigError(problem)
+    if not ours:
+        raise ConfigError(f"{folder}: is not empty and no earlier demo's; choose another folder with --dir")
+    with marker.open("a", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = f"{folder}: another demo is running there"
+        if problem:
+            raise ConfigError(problem)
+        lock.truncate(0)
+        lock.write(_MARKER_TEXT)
+        lock.flush()
+        (folder / _KEYS).unlink(missing_ok=True)
+        if (folder / _STORE).exists():
+            shutil.rmtree(folder / _STORE)
+        yield
 
 
 def _raw(synthetic: list[SyntheticEvent]) -> Iterator[RawEvent]:
@@ -79,54 +116,68 @@ def _raw(synthetic: list[SyntheticEvent]) -> Iterator[RawEvent]:
 
 
 def _show_one(console: Console, core: Core, synthetic: list[SyntheticEvent]) -> None:
-    """Show the event that says most in little room."""
-    admission = admit_for_store(edge.now_ms(), None, None)
-    best, best_score = None, -1.0
-    for event in _raw(synthetic[:60]):
-        fate = to_fate(event, core, admission)
-        if isinstance(fate, Anonymized) and event.source.size_bytes < 3000:  # noqa: PLR2004 - a screenful
-            score = float(len(fate.facts.redactions))
-            if score > best_score:
-                best, best_score = (event, fate), score
-    if best:
-        report.show_fate(console, best[0].raw, best[1], PlainSealer())
+    """Show the event that says most in little room: many kinds of identifiers in both prompt and answer."""
+    best, most = None, (-1, False, 0)
+    for event, one in zip(_raw(synthetic), synthetic, strict=True):
+        size = event.source.size_bytes
+        if size <= _SHOWN_BYTES and one.event.get("response"):
+            inside = ("/request", "/response", "/error")
+            kinds = {c.kind for c in one.canaries if c.pointer.startswith(inside) and c.kind not in _TAME}
+            score = (len(kinds), event.raw.isascii(), -size)
+            if score > most:
+                best, most = event, score
+    if best is not None:
+        fate = to_fate(best, core, admit_for_store(edge.now_ms(), None, None))
+        report.show_fate(console, best, fate, PlainSealer())
+
+
+_TAME = {"benign", "dropped", "undeclared", "link", "vector", "token_ids", "logprobs", "opaque", "media"}
+"""Kinds of canaries that are no identifiers a reader of the demo would know."""
+
+
+def _run(console: Console, settings: Settings, core: Core, synthetic: list[SyntheticEvent]) -> Metrics:
+    metrics = Metrics()
+    admit = admitter(settings.store, core.policy, edge.now_ms)
+    opened = open_sink(settings.store, core.policy, edge.now_ms)
+    batch_max = settings.batch_events_max
+    summary = run(_raw(synthetic), core, opened.sink, admit, batch_max=batch_max, metrics=metrics)
+    report.show_summary(console, summary, opened.name, {})
+    return metrics
 
 
 def _show_models(console: Console, store: Store) -> None:
     result = store.query(_BY_MODEL)
-    table = Table(*result.columns, title="operational records: tokens and latency by model")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = report.make_table(console, *result.columns)
     for model, *figures, errors in result.rows:
-        table.add_row(model, *(f"{figure:,.0f}" for figure in figures), f"{errors:.1%}")
-    console.print(table)
+        shown = ("not given" if figure is None else f"{figure:,.0f}" for figure in figures)
+        table.add_row(model, *shown, f"{errors:.1%}")
+    report.show_table(console, "from the operational records: tokens and latency by model", table)
 
 
 def _judge(store: Store, synthetic: list[SyntheticEvent], metrics: Metrics) -> Verdict:
-    opener = PlainSealer()
-    content = {}
+    """Look for every canary in all that the store can be asked for, and in the metrics."""
+    content: dict[str, str] = {}
     places = {"metrics": metrics.render().decode()}
     for name in ("content", "operational", "rejected"):
         result = store.query(f"SELECT * FROM {name}")  # noqa: S608 - a name of the loop above
         rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-        texts = [orjson.dumps(row, default=str).decode() for row in rows]
         if name == "content":
-            bodies = [row["body"] for row in rows]
-            texts += [body if isinstance(body, str) else body.decode() for body in bodies]
-            content = {row["request_id"]: texts[len(rows) + i] for i, row in enumerate(rows)}
-        places[f"{name} records"] = "\n".join(texts)
-    del opener
+            content = {row["request_id"]: row["body"] for row in rows}
+        clear = [orjson.dumps({**row, "body": None}, default=str).decode() for row in rows]
+        places[f"{name} records"] = "\n".join([*clear, *(row.get("body", "") for row in rows)])
     return judge_canaries((canary for one in synthetic for canary in one.canaries), content, places)
 
 
 def _show_verdict(console: Console, verdict: Verdict) -> None:
-    table = Table("canaries", "count", title="canary verdict")
-    table.columns[1].justify = "right"
+    table = report.make_table(console, "canaries", "count")
     table.add_row("identifiers planted and found nowhere", f"{verdict.absent:,}")
     table.add_row("identifiers leaked", f"{sum(verdict.leaked.values()):,}")
     for (place, kind), times in sorted(verdict.leaked.items()):
         table.add_row(f"  {kind} in {place}", f"{times:,}")
     table.add_row("benign markers kept in content", f"{verdict.kept:,}")
     table.add_row("benign markers lost", f"{verdict.lost:,}")
-    console.print(table)
-    console.print("[green]clean: no planted identifier is left[/]" if verdict.clean else "[bold red]NOT clean[/]")
+    report.show_table(console, "canary verdict", table)
+    if verdict.clean:
+        console.print("clean: no planted identifier is left, nothing harmless is gone", style="green")
+    else:
+        console.print("NOT clean", style="bold red")

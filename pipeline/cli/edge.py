@@ -1,19 +1,23 @@
-"""What every command needs from the outside: clock, settings, policy, keys, detector and sink."""
+"""What every command needs from the outside: clock, settings, policy, keys, detector and consoles."""
 
+import gc
 import os
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
 from pipeline.anonymize import Core, make_core
-from pipeline.config import Settings, load_settings
+from pipeline.config import Settings, load_settings, unknown_settings
 from pipeline.detect.entities import EntityTable
 from pipeline.keys.keyfile import load_keyring
 from pipeline.policy.load import Policy, load_policy
 
 NS_PER_MS = 1_000_000
+_PIPE_COLUMNS = 1000
+_GC_THRESHOLDS = (50_000, 20, 50)
 
 
 def now_ms() -> int:
@@ -21,9 +25,16 @@ def now_ms() -> int:
     return time.time_ns() // NS_PER_MS
 
 
-def settings() -> Settings:
-    """Return the settings of this process."""
-    return load_settings(os.environ)
+def settings(options: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of this process, and warn of variables that look like one.
+
+    Args:
+        options: settings given on the command line, by name; "" is none.
+    """
+    environ = dict(os.environ) | {f"LETHE_{name.upper()}": value for name, value in (options or {}).items() if value}
+    for warning in unknown_settings(environ):
+        typer.echo(f"lethe: warning: {warning}", err=True)
+    return load_settings(environ)
 
 
 def policy_of(chosen: Settings) -> Policy:
@@ -40,9 +51,25 @@ def core_of(chosen: Settings, policy: Policy) -> Core:
     return make_core(policy, make_presidio_detector(EntityTable.from_json(policy.entities)), keys)
 
 
+def tune_collector() -> None:
+    """Let the garbage collector look less often, and not at what stays; call it when all is set up.
+
+    Decoded events are many small objects that die by reference count, yet each few hundred of them start a collection,
+    which then walks over everything the libraries made at import. Measured on the generated mix without detection:
+    15 % more events a second, and memory as flat as before.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
 def console() -> Console:
-    """Return a console on standard output, for people: colours and width only on a terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Return a console on standard output, for people: in a pipe nothing is cut to the width of a terminal.
+
+    Square brackets mean nothing to it: names of files and fields have them.
+    """
+    plain = Console(highlight=False, markup=False)
+    return plain if plain.is_terminal else Console(highlight=False, markup=False, width=_PIPE_COLUMNS)
 
 
 def error_console() -> Console:

@@ -1,18 +1,15 @@
 """``lethe policy``: lint, show and explain the policy in force."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from pipeline.cli import edge
-from pipeline.config import load_settings
+from pipeline.cli import edge, report
 from pipeline.errors import ConfigError
 from pipeline.policy.files import default_schemas_dir, read_policy_files
 from pipeline.policy.lint import lint
-from pipeline.policy.load import Policy
+from pipeline.policy.load import Policy, compile_policy
 from pipeline.policy.table import HEADERS, destinations, field_rows, markdown
 
 app = typer.Typer(help="The policy: schemas, catalogues and sinks.", no_args_is_help=True)
@@ -29,13 +26,16 @@ EventOption = Annotated[
 @app.command("lint")
 def lint_command(schemas: SchemasOption = "", event: EventOption = "") -> None:
     """Check the policy against its own rules. Exits with 1 where one is broken."""
-    files = read_policy_files(Path(schemas) if schemas else default_schemas_dir(), event or None)
+    settings = edge.settings({"schemas": schemas, "event_schema": event})
+    folder = Path(settings.schemas) if settings.schemas else default_schemas_dir()
+    files = read_policy_files(folder, settings.event_schema or None)
     findings = lint(files)
     for finding in findings:
         typer.echo(str(finding))
     if findings:
         raise typer.Exit(1)
-    typer.echo(f"the policy holds: {files.paths['event']}, digest {files.digest}")
+    digest = compile_policy(files, settings.limits()).digest  # the one that records bear: limits are part of it
+    typer.echo(f"the policy holds: {files.paths['event']}, digest {digest}")
 
 
 @app.command("show")
@@ -46,12 +46,11 @@ def show_command(schemas: SchemasOption = "", event: EventOption = "") -> None:
     if not console.is_terminal:
         typer.echo(markdown(policy), nl=False)
         return
-    table = Table(
-        *HEADERS, title=f"{policy.shape.name} v{policy.shape.version}, policy {policy.version} ({policy.digest})"
-    )
+    title = f"{policy.shape.name} v{policy.shape.version}, policy {policy.version} ({policy.digest})"
+    table = report.make_table(console, *HEADERS, words=HEADERS)
     for row in field_rows(policy):
         table.add_row(*row.cells())
-    console.print(table)
+    report.show_table(console, title, table)
 
 
 @app.command("explain")
@@ -62,7 +61,7 @@ def explain_command(
 ) -> None:
     """Say what happens to one field, and why."""
     policy = _policy(schemas, event)
-    rule = policy.shape.rules.get(field)
+    rule = policy.shape.rules.get(field.removeprefix("/").replace("/", "."))  # a JSON pointer will do
     if rule is None:
         raise ConfigError(f"no such field; the fields are {', '.join(policy.shape.rules)}. Anything else is dropped.")
     facts = {
@@ -84,6 +83,4 @@ def explain_command(
 
 
 def _policy(schemas: str, event: str) -> Policy:
-    environ = {**os.environ, **({"LETHE_SCHEMAS": schemas} if schemas else {})}
-    environ |= {"LETHE_EVENT_SCHEMA": event} if event else {}
-    return edge.policy_of(load_settings(environ))
+    return edge.policy_of(edge.settings({"schemas": schemas, "event_schema": event}))

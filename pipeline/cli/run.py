@@ -1,6 +1,6 @@
 """``lethe run``: raw events from files through the core into a sink, without a broker."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -8,13 +8,17 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.anonymize import Admission, Core
 from pipeline.cli import edge, report
-from pipeline.cli.sink import open_sink
-from pipeline.errors import ConfigError
-from pipeline.inputs import RawEvent, input_bytes, read_events
+from pipeline.cli.sink import admitter, open_sink
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.inputs import Inputs
 from pipeline.metrics import Metrics
-from pipeline.run import Summary, admit_for_store, run, to_fate
+from pipeline.records import Rejection
+from pipeline.run import Summary, run, to_fate
 from pipeline.seal import PlainSealer
+
+_PROGRESS_EVERY = 64
 
 
 def run_command(
@@ -26,7 +30,7 @@ def run_command(
         typer.Option(
             "--to",
             envvar="LETHE_STORE",
-            help="file:DIR, chdb:DIR or clickhouse://…; an URL with a password: use the variable.",
+            help="file:DIR, chdb:DIR or clickhouse://…; a URL with a password: use the variable.",
         ),
     ] = "",
     preview: Annotated[
@@ -40,52 +44,76 @@ def run_command(
         Path | None, typer.Option("--metrics-file", help="Write Prometheus text here at the end.")
     ] = None,
 ) -> None:
-    """Anonymize raw events and write content and operational records apart."""
-    settings = edge.settings()
+    """Anonymize raw events and write content and operational records apart.
+
+    Running the same input again adds only what is missing. Exit codes: 0 done; 1 with --strict, an event was rejected;
+    2 an input, setting or sink is wrong or failed; 130 interrupted.
+    """
+    settings = edge.settings({"store": to})
     policy = edge.policy_of(settings)
-    _check_inputs(files)
+    inputs = Inputs(files, line_bytes_max=settings.event_bytes_max)
+    if metrics_file and not metrics_file.absolute().parent.is_dir():
+        raise ConfigError(f"--metrics-file {metrics_file}: there is no such folder")
     core = edge.core_of(settings, policy)
-    events = _read_all(files, settings.event_bytes_max)
+    admit = admitter(settings.store, policy, edge.now_ms)
     if preview:
-        admission = admit_for_store(edge.now_ms(), None, None)
-        for _, event in zip(range(preview), events, strict=False):
-            report.show_fate(edge.console(), event.raw, to_fate(event, core, admission), PlainSealer())
-        return
-    opened = open_sink(to or settings.store, policy, edge.now_ms, overwrite=overwrite)
-    metrics = Metrics()
-    with _progress(files) as show:
-        summary = run(
-            events,
-            core,
-            opened.sink,
-            lambda: admit_for_store(edge.now_ms(), opened.content_hold_ms, opened.operational_hold_ms),
-            batch_max=settings.batch_events_max,
-            metrics=metrics,
-            progress=show,
-        )
-    if metrics_file:
-        metrics_file.write_bytes(metrics.render())
-    report.show_summary(edge.console(), summary, opened.name)
+        rejected = _preview(inputs, core, admit, preview)
+        raise typer.Exit(1 if strict and rejected else 0)
+    opened = open_sink(settings.store, policy, edge.now_ms, overwrite=overwrite)
+    edge.tune_collector()
+    metrics, summary = Metrics(), Summary()
+    ended = ""
+    try:
+        with _progress(inputs) as show:
+            run(
+                inputs.events(),
+                core,
+                opened.sink,
+                admit,
+                batch_max=settings.batch_events_max,
+                metrics=metrics,
+                summary=summary,
+                progress=show,
+            )
+    except (PipelineError, KeyboardInterrupt) as error:
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended early"
+        typer.echo("lethe: what was written stays; running the same again adds the rest", err=True)
+        raise
+    finally:
+        report.show_summary(edge.console(), summary, opened.name, inputs.topics, ended)
+        measured = metrics_file is None or _write_metrics(metrics_file, metrics)
+    if not measured:
+        raise typer.Exit(2)
     if strict and summary.rejections:
         raise typer.Exit(1)
 
 
-def _check_inputs(files: list[str]) -> None:
-    for name in files:
-        if name != "-" and not Path(name).is_file():
-            raise ConfigError(f"{name}: no such file; give JSON lines, or - for standard input")
+def _preview(inputs: Inputs, core: Core, admit: Callable[[], Admission], count: int) -> int:
+    """Show some events before and after; return how many of them would be rejected."""
+    rejected = 0
+    for _, event in zip(range(count), inputs.events(), strict=False):
+        fate = to_fate(event, core, admit())
+        report.show_fate(edge.console(), event, fate, PlainSealer())
+        rejected += isinstance(fate, Rejection)
+    return rejected
 
 
-def _read_all(files: list[str], line_bytes_max: int) -> Iterator[RawEvent]:
-    for name in files:
-        yield from read_events(name, line_bytes_max=line_bytes_max)
+def _write_metrics(path: Path, metrics: Metrics) -> bool:
+    """Write the file whole or not at all, since a collector may be reading it; say so where that fails."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(metrics.render())
+        partial.replace(path)
+    except OSError as error:
+        typer.echo(f"lethe: --metrics-file {path}: cannot be written ({error.strerror})", err=True)
+        return False
+    return True
 
 
 @contextmanager
-def _progress(files: list[str]) -> Iterator["_Show"]:
-    """Show progress on a terminal: bytes, rate and fates. In a pipe, nothing."""
+def _progress(inputs: Inputs) -> Iterator[Callable[[Summary], None]]:
+    """Show progress on a terminal: how much of the input, rate and rejections. In a pipe, nothing."""
     console = edge.error_console()
-    compressed = any(name.endswith((".gz", ".zst")) for name in files)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -96,18 +124,12 @@ def _progress(files: list[str]) -> Iterator["_Show"]:
         disable=not console.is_terminal,
         transient=True,
     ) as bar:
-        yield _Show(bar, None if compressed else input_bytes(files))
+        task = bar.add_task("lethe run", total=inputs.size_bytes, rate=0.0, rejected=0)
 
+        def show(summary: Summary) -> None:
+            if summary.events % _PROGRESS_EVERY == 0:
+                rate = summary.events / (bar.tasks[0].elapsed or 1.0)
+                rejected = sum(summary.rejections.values())
+                bar.update(task, completed=inputs.position_bytes, rate=rate, rejected=rejected)
 
-class _Show:
-    """Feeds the progress bar from the summary."""
-
-    def __init__(self, bar: Progress, total_bytes: int | None) -> None:
-        self._bar = bar
-        self._task = bar.add_task("lethe run", total=total_bytes, rate=0.0, rejected=0)
-
-    def __call__(self, summary: Summary) -> None:
-        elapsed = self._bar.tasks[0].elapsed or 1.0
-        rejected = sum(summary.rejections.values())
-        done = summary.bytes_read + summary.events  # a line break each
-        self._bar.update(self._task, completed=done, rate=summary.events / elapsed, rejected=rejected)
+        yield show

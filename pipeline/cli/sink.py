@@ -4,23 +4,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.anonymize import Admission
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.policy.load import Policy
+from pipeline.run import admit_for_store
 from pipeline.sinks.base import Sink
 from pipeline.sinks.files import FileSink
 from pipeline.store.bounds import hold_ms
 from pipeline.store.opening import open_store
 from pipeline.store.writer import StoreSink
 
+_FILE = "file"
+
 
 @dataclass(frozen=True, slots=True)
 class OpenSink:
-    """A sink, its name for people (no password), and the age up to which it admits; None admits all."""
+    """A sink, and its name for people (no password)."""
 
     sink: Sink
     name: str
-    content_hold_ms: int | None = None
-    operational_hold_ms: int | None = None
+
+
+def admitter(url: str, policy: Policy, clock: Callable[[], int]) -> Callable[[], Admission]:
+    """Return what says what a sink admits now: a store what it may still hold, ``file:`` all (design §4)."""
+    content, operational = (hold_ms(policy.sinks[name].retention_ms) for name in ("content", "operational"))
+    if _scheme(url) == _FILE:
+        return lambda: admit_for_store(clock(), None, None)
+    return lambda: admit_for_store(clock(), content, operational)
 
 
 def open_sink(url: str, policy: Policy, clock: Callable[[], int], *, overwrite: bool = False) -> OpenSink:
@@ -30,20 +40,22 @@ def open_sink(url: str, policy: Policy, clock: Callable[[], int], *, overwrite: 
         ConfigError: the URL or what it names is wrong.
         SinkUnavailable: the store cannot be reached.
     """
-    scheme, _, rest = url.partition(":")
-    if scheme == "file":
-        if not rest:
-            raise ConfigError("--to file:DIR names a folder")
-        return OpenSink(FileSink(Path(rest), overwrite=overwrite), f"file:{rest}")
+    if _scheme(url) == _FILE:
+        folder = url.partition(":")[2]
+        if not folder:
+            raise ConfigError("--to file:DIR needs a folder")
+        return OpenSink(FileSink(Path(folder), overwrite=overwrite), f"file:{folder}")
     if overwrite:
         raise ConfigError("--overwrite is for file:DIR; a store shows each event once anyway")
     store = open_store(url, now_ms=clock())
     records = {"content": policy.content, "operational": policy.operational, "rejected": policy.rejection}
     schemas = {policy.sinks[name].schema: schema for name, schema in records.items()}
     try:
-        sink = StoreSink(store, schemas, policy.sinks, clock)
+        return OpenSink(StoreSink(store, schemas, policy.sinks, clock), store.label)
     except PipelineError:
         store.close()
         raise
-    holds = (hold_ms(policy.sinks[name].retention_ms) for name in ("content", "operational"))
-    return OpenSink(sink, store.label, *holds)
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0]

@@ -1,7 +1,8 @@
 """Content in another coding is content (design §6): token ids, vectors, opaque blobs, media; recognized and named."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from string import ascii_letters, ascii_uppercase, digits
 from typing import Any
 
 OPAQUE = "<OPAQUE>"
@@ -11,8 +12,10 @@ _UNKNOWN_MEDIA = "application/octet-stream"
 _RUN_MIN = 200
 _RUN_MIN_LINES = 180  # three lines of 60, as the pattern has it
 _DISTINCT_MIN = 9  # characters in use; hex has up to 16
+_PATH_PART_MAX = 16  # characters between the separators of a path, on average
 _BLOCK = 64
 _BLOCK_EVERY = 112  # 112 + 64 - 1 < 180
+_NESTED_MAX = 3  # lists in a list of numbers: batches of matrices
 _MEDIA = re.compile(
     # A data URL (RFC 2397), base64 or not, up to the first character that cannot be in it
     r"(?<![A-Za-z])(?i:data:)(?P<type>[\w.+-]{1,60}/[\w.+-]{1,60})?(?:;[\w.+=-]{1,60}){0,6},[^\s\"'<>()\[\]{}\\]*"
@@ -22,7 +25,9 @@ _MEDIA = re.compile(
     r"|(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{60,76}\r?\n){3,}[A-Za-z0-9+/]{0,76}={0,2}",
     re.ASCII,
 )
-_WHOLE_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{16,}={0,2}\s*", re.ASCII)
+# Lines may break it, spaces may not: prose without a full stop is no base64.
+_WHOLE_BASE64 = re.compile(r"[A-Za-z0-9+/_\r\n-]{16,}+={0,2}\s*+", re.ASCII)
+_FORMAT = re.compile(r"[a-z0-9]{1,8}")
 
 
 def media_label(text: str, declared_type: object, known_types: Collection[str]) -> str:
@@ -32,6 +37,14 @@ def media_label(text: str, declared_type: object, known_types: Collection[str]) 
     name = media_type.lower() if isinstance(media_type, str) else ""
     payload = len(text) - text.find(",") - 1 if text[:5].lower() == "data:" else len(text)
     return f"<MEDIA {name if name in known_types else _UNKNOWN_MEDIA} {round_size(payload * 3 // 4)} bytes>"
+
+
+def media_type_beside(owner: Mapping[str, Any], key: str) -> str | None:
+    """Return the media type that stands under a key beside coded media; a bare format (``wav``) is an audio's."""
+    declared = owner.get(key) if key else None
+    if not isinstance(declared, str):
+        return None
+    return f"audio/{declared}" if _FORMAT.fullmatch(declared) else declared
 
 
 def round_size(size: int) -> int:
@@ -51,7 +64,7 @@ def find_media(text: str) -> Iterator[tuple[int, int]]:
 
 def may_hold_media(text: str) -> bool:
     """Tell cheaply, and never wrongly when it says no: a long run covers a whole block of 64 without a space."""
-    if "data:" in text or "DATA:" in text:
+    if ":" in text and "data:" in text.lower():
         return True
     # A run of at least 180 covers one of the blocks that begin every 112 characters, wherever it begins itself.
     for start in range(0, len(text) - _BLOCK + 1, _BLOCK_EVERY):
@@ -70,18 +83,26 @@ def is_media(text: str) -> bool:
 
 
 def _is_mixed(run: str) -> bool:
-    """Tell base64 and hex from a rule of dashes or a long word: digits and letters, and no single one over and over."""
-    head = run[:1000]
-    return any(c.isdigit() for c in head) and any(c.isalpha() for c in head) and len(set(head)) >= _DISTINCT_MIN
+    """Tell base64 and hex from a rule of dashes, a long word, or a path: many different letters and digits."""
+    used = set(run)
+    if len(used) < _DISTINCT_MIN or used.isdisjoint(digits) or used.isdisjoint(ascii_letters):
+        return False
+    # No base64 does without capital letters for so long, and hex has no separators: such a run is a path or a slug.
+    separators = run.count("/") + run.count("-") + run.count("_")
+    return not (used.isdisjoint(ascii_uppercase) and separators * _PATH_PART_MAX >= len(run))
 
 
-def is_numbers(value: Any) -> bool:
-    """Tell whether a value is a non-empty list of numbers, or of such lists."""
-    if type(value) is not list or not value:
+def is_numbers(value: Any, nested_max: int = _NESTED_MAX) -> bool:
+    """Tell whether a value is a list of numbers, or of such lists. Gaps (null) may be among them; some must be there.
+
+    Only so many lists deep, so that a list is not read again at each of its depths.
+    """
+    if type(value) is not list or not value or nested_max < 0:
         return False
     if type(value[0]) is list:
-        return all(is_numbers(member) for member in value)
-    return all(type(member) is int or type(member) is float for member in value)
+        return all(is_numbers(member, nested_max - 1) for member in value)
+    kinds = set(map(type, value))
+    return bool(kinds & {int, float}) and kinds <= {int, float, type(None)}
 
 
 def count_numbers(value: Any) -> int:
@@ -94,12 +115,21 @@ def count_numbers(value: Any) -> int:
 
 
 def coded_list(value: list[Any], tokens_min: int, vector_min: int) -> str | None:
-    """Return the placeholder of a list that is long enough to be content in another coding, under whatever key."""
+    """Return the placeholder of a list that is long enough to be content in another coding, under whatever key.
+
+    A list of vectors is judged vector by vector: a list of points is none.
+    """
     if len(value) < min(tokens_min, vector_min) or not is_numbers(value):
         return None
-    if any(type(member) is float for member in value):
-        return f"<VECTOR {len(value)}>" if len(value) >= vector_min else None
-    return f"<TOKENS {count_numbers(value)}>"
+    if _has_fraction(value):
+        return f"<VECTOR {len(value)}>" if len(value) >= vector_min and type(value[0]) is not list else None
+    return f"<TOKENS {count_numbers(value)}>" if len(value) >= tokens_min else None
+
+
+def _has_fraction(value: list[Any]) -> bool:
+    if type(value[0]) is list:
+        return any(_has_fraction(member) for member in value)
+    return any(type(member) is float and not member.is_integer() for member in value)
 
 
 def coded_value(action: str, value: Any) -> str | None:
@@ -109,7 +139,7 @@ def coded_value(action: str, value: Any) -> str | None:
     if action == "token_ids":
         return f"<TOKENS {count_numbers(value)}>" if is_numbers(value) else None
     if action == "vector":
-        coded = is_numbers(value) or (type(value) is str and len(value) >= _RUN_MIN)
+        coded = is_numbers(value) or (type(value) is str and len(value) >= _RUN_MIN and is_media(value))
         return f"<VECTOR {count_numbers(value)}>" if coded else None
     if action == "opaque":
         return OPAQUE if type(value) is str and value else None

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pipeline.codec import encode
-from pipeline.content.walk import Embedded, Joined, Renamed, Walk
+from pipeline.content.walk import Walk
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.own import find_own
 from pipeline.detect.spans import Detector, OwnIdentifier, merge_spans
 from pipeline.policy.load import Policy
 from pipeline.redact import REDACTED, Placeholders, escape, redact
+
+# Identifiers of digits only are looked for among the numbers too; shorter ones are everywhere, longer ones nowhere.
+_DIGITS_MIN = 4
+_DIGITS_MAX = 32
 
 
 class Scrubbed(NamedTuple):
@@ -35,33 +38,45 @@ def scrub(
         table: entity types and their placeholders.
         detector: finds identifying spans; where it fails, the text is redacted whole.
     """
-    walk = Walk(policy.body, leaf_max=policy.limits.leaf_bytes_max, depth_max=policy.limits.depth_max)
+    limits = policy.limits
+    walk = Walk(policy.body, leaf_max=limits.leaf_bytes_max, depth_max=limits.depth_max, own_numbers=_own_numbers(own))
     copy = walk.copy(body)
     placeholders = Placeholders(table)
     replaced = _replace_texts(walk, own, policy, placeholders, detector)
-    for index, slot in enumerate(walk.slots):
-        if slot is not None and replaced[index] is not walk.texts[index]:
-            slot[0][slot[1]] = replaced[index]
-    for finisher in reversed(walk.finishers):
-        _finish(finisher, walk.texts, replaced)
-    counts = {**placeholders.counts, **walk.counts}
+    for (owner, key), text, new in zip(walk.slots, walk.texts, replaced, strict=True):
+        if new is not text:
+            owner[key] = new
+    for part in reversed(walk.parts):
+        part.finish(walk.texts, replaced)
+    counts = dict(placeholders.counts)
+    for kind, count in walk.counts.items():
+        counts[kind] = counts.get(kind, 0) + count
     if walk.links:
         counts["CALL"] = len(walk.links)
     return Scrubbed(copy, dict(sorted(counts.items())) if counts else counts, walk.dropped)
+
+
+def _own_numbers(own: Sequence[OwnIdentifier]) -> dict[int, tuple[str, str]]:
+    return {
+        int(value): (entity, value)
+        for entity, value in own
+        if _DIGITS_MIN <= len(value) <= _DIGITS_MAX and value.isdecimal()
+    }
 
 
 def _replace_texts(
     walk: Walk, own: Sequence[OwnIdentifier], policy: Policy, placeholders: Placeholders, detector: Detector
 ) -> list[str]:
     """Return each text's replacement: the very same object where nothing had to change."""
-    texts = walk.texts
-    found = detector.find_spans(texts)
-    own_found = find_own(texts, own, policy.common_words)
+    texts, forced = walk.texts, walk.forced
+    seen = ["" if index in forced else text for index, text in enumerate(texts)] if forced else texts
+    found = detector.find_spans(seen)
+    own_found = find_own(seen, own, policy.common_words)
     replaced: list[str] = []
     for index, text in enumerate(texts):
         spans = found[index]
-        if walk.forced and index in walk.forced:
-            replaced.append(placeholders.label(walk.forced[index], text))
+        if index in forced:
+            replaced.append(placeholders.label(forced[index], text))
         elif spans is None:
             walk.counts["REDACTED"] = walk.counts.get("REDACTED", 0) + 1
             replaced.append(REDACTED)
@@ -70,31 +85,3 @@ def _replace_texts(
         else:
             replaced.append(escape(text))
     return replaced
-
-
-def _finish(finisher: Embedded | Joined | Renamed, texts: list[str], replaced: list[str]) -> None:
-    if isinstance(finisher, Joined):
-        finisher.owner[finisher.key] = "".join(finisher.pieces)
-    elif isinstance(finisher, Renamed):
-        _rename(finisher.owner, {key: replaced[index] for key, index in finisher.keys.items()})
-    else:
-        first, last = finisher.texts
-        changed = finisher.changes or any(replaced[i] is not texts[i] for i in range(first, last))
-        finisher.owner[finisher.key] = encode(finisher.holder[0]).decode() if changed else finisher.text
-
-
-def _rename(owner: dict[str, Any], names: dict[str, str]) -> None:
-    """Give scrubbed keys their new names, in place and in order; names that collide are numbered."""
-    if all(old is new for old, new in names.items()):
-        return
-    taken = {key for key in owner if names.get(key, key) == key}
-    members = list(owner.items())
-    owner.clear()
-    for old, value in members:
-        name = wanted = names.get(old, old)
-        number = 1
-        while name != old and name in taken:
-            number += 1
-            name = f"{wanted}#{number}"
-        taken.add(name)
-        owner[name] = value

@@ -4,6 +4,7 @@ The walk never changes what it is given. Texts stand in order of first appearanc
 the body, and every text knows the place in the copy where its replacement goes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.codec import check_depth, parse_embedded, replace_surrogates
@@ -14,7 +15,10 @@ from pipeline.content.coding import (
     is_media,
     may_hold_media,
     media_label,
+    media_type_beside,
 )
+from pipeline.content.evidence import VALUE_KEYWORDS, is_schema, named_secret
+from pipeline.content.parts import Embedded, Joined, Part, Renamed
 from pipeline.errors import InvalidEvent
 from pipeline.policy.body import BodyRules, KeyRule, normalize_key
 from pipeline.redact import REDACTED
@@ -28,57 +32,36 @@ _JSON_ENDS = frozenset('}]" \t\r\n')
 """How a string that holds JSON can end."""
 
 
-class Embedded:
-    """A string that held JSON: where it stands, what it was, and the copy of what it held."""
-
-    __slots__ = ("changes", "holder", "key", "owner", "text", "texts")
-
-    def __init__(self, owner: Any, key: Any, text: str, holder: list[Any]) -> None:
-        self.owner, self.key, self.text, self.holder = owner, key, text, holder
-        self.texts = (0, 0)
-        self.changes = 0
-
-
-class Joined:
-    """A string that held media: its pieces, scanned one by one, around the placeholders."""
-
-    __slots__ = ("key", "owner", "pieces")
-
-    def __init__(self, owner: Any, key: Any, pieces: list[str]) -> None:
-        self.owner, self.key, self.pieces = owner, key, pieces
-
-
-class Renamed:
-    """An object with keys that were scanned: key and number of its text."""
-
-    __slots__ = ("keys", "owner")
-
-    def __init__(self, owner: dict[str, Any]) -> None:
-        self.owner = owner
-        self.keys: dict[str, int] = {}
-
-
 class Walk:
     """One body's walk.
 
     Attributes:
         texts: what a detector must see, in order.
-        slots: owner and key of each text's value in the copy; None for a key, which `Renamed` holds.
+        slots: owner and key of each text's place in the copy.
         forced: entity types of texts that are replaced whole because of their key, by number.
-        finishers: what is put together once the texts are done, innermost last.
+        parts: what is put together once the texts are done, innermost last.
         counts: leaves replaced whole, by kind.
         links: ids that are numbered anew, in order of first appearance.
         dropped: keys dropped by rule.
     """
 
-    def __init__(self, rules: BodyRules, *, leaf_max: int, depth_max: int) -> None:
+    def __init__(
+        self,
+        rules: BodyRules,
+        *,
+        leaf_max: int,
+        depth_max: int,
+        own_numbers: Mapping[int, tuple[str, str]] | None = None,
+    ) -> None:
+        """Prepare a walk; ``own_numbers`` are the account's identifiers of digits only: entity and text by number."""
         self._rules = rules
         self._leaf_max = leaf_max
         self._depth_max = depth_max
+        self._own_numbers = own_numbers or {}
         self.texts: list[str] = []
-        self.slots: list[tuple[Any, Any] | None] = []
+        self.slots: list[tuple[Any, Any]] = []
         self.forced: dict[int, str] = {}
-        self.finishers: list[Embedded | Joined | Renamed] = []
+        self.parts: list[Part] = []
         self.counts: dict[str, int] = {}
         self.links: dict[str, int] = {}
         self.dropped = 0
@@ -86,29 +69,32 @@ class Walk:
 
     def copy(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the copy of a body, its texts still as they were."""
-        return self._object(body, self._depth_max)
+        return self._object(body, self._depth_max, None)
 
-    def _object(self, source: dict[str, Any], depth: int) -> dict[str, Any]:
+    def _object(self, source: dict[str, Any], depth: int, secret: str | None) -> dict[str, Any]:
+        """Return the copy of an object: ``secret`` is what its leaves are by a key above it, unless it is a schema."""
         rules, known = self._rules.keys, self._rules.known_keys
+        in_schema = secret is not None and is_schema(source)
         out: dict[str, Any] = {}
         renamed: Renamed | None = None
         for key, value in source.items():
             if key in rules and self._by_rule(source, out, key, value):
                 continue
-            secret = None
+            evidence = None if in_schema and key not in VALUE_KEYWORDS else secret
             if key not in known:
                 if renamed is None:
                     renamed = Renamed(out)
-                    self.finishers.append(renamed)
-                renamed.keys[key] = self._text(key, None)
-                secret = self._rules.secret_keys.get(normalize_key(key))
+                    self.parts.append(renamed)
+                self._string(renamed.names, key, key, depth, None)
+                found = self._rules.secret_keys.get(normalize_key(key))
+                evidence = found or (named_secret(source, self._rules) if key == "value" else None) or evidence
             kind = type(value)
             if kind is str:
-                self._string(out, key, value, depth, secret)
+                self._string(out, key, value, depth, evidence)
             elif kind is dict:
-                out[key] = self._object(value, depth - 1)
+                out[key] = self._object(value, depth - 1, evidence)
             else:
-                self._other(out, key, value, depth, secret, key)
+                self._other(out, key, value, depth, evidence, key)
         return out
 
     def _other(self, owner: Any, key: Any, value: Any, depth: int, secret: str | None, name: str) -> None:
@@ -127,7 +113,7 @@ class Walk:
         if kind is str:
             self._string(owner, key, value, depth, secret)
         elif kind is dict:
-            owner[key] = self._object(value, depth - 1)
+            owner[key] = self._object(value, depth - 1, secret)
         else:
             self._other(owner, key, value, depth, secret, name)
 
@@ -142,12 +128,12 @@ class Walk:
 
     def _string(self, owner: Any, key: Any, value: str, depth: int, secret: str | None) -> None:
         owner[key] = value
-        if value in self._rules.known_values:
+        if not value or (secret is None and value in self._rules.known_values):
             return
-        if secret:
-            self.forced[self._text(value, (owner, key))] = secret
-        elif len(value) > self._leaf_max:
+        if len(value) > self._leaf_max:
             owner[key] = self._whole(media_label(value, None, self._rules.media_types) if is_media(value) else REDACTED)
+        elif secret:
+            self._force(owner, key, value, secret)
         elif value[-1] in _JSON_ENDS and self._embedded(owner, key, value, depth):
             return
         elif may_hold_media(value):
@@ -164,13 +150,13 @@ class Walk:
             pieces += [value[end:start], self._whole(media_label(value[start:stop], None, self._rules.media_types))]
             end = stop
         if not pieces:
-            self._text(value, (owner, key))
+            self._text(value, owner, key)
             return
         pieces.append(value[end:])
-        self.finishers.append(Joined(owner, key, pieces))
+        self.parts.append(Joined(owner, key, pieces))
         for index in range(0, len(pieces), 2):
             if pieces[index]:
-                self._text(pieces[index], (pieces, index))
+                self._text(pieces[index], pieces, index)
 
     def _embedded(self, owner: Any, key: Any, value: str, depth: int) -> bool:
         """Walk a string that holds JSON; tell whether it does."""
@@ -190,22 +176,35 @@ class Walk:
             return True
         if parsed is None:
             return False
+        held, hidden = parsed
         embedded = Embedded(owner, key, value, [None])
-        self.finishers.append(embedded)
+        self.parts.append(embedded)
         first, before = len(self.texts), self._changes
-        self._value(embedded.holder, 0, replace_surrogates(parsed[0]), depth - 1, None, "")
+        if "\\ud" in value or "\\uD" in value:
+            clean = replace_surrogates(held)
+            hidden += clean != held  # two keys may have become one
+            held = clean
+        # What a repeated key hides was seen by nobody, so such a string is written anew, and so is the one around it.
+        self._changes += hidden
+        self._value(embedded.holder, 0, held, depth - 1, None, "")
         embedded.texts = (first, len(self.texts))
-        # A repeated key hides a value that nobody scanned, so such a string is written anew.
-        embedded.changes = self._changes - before + parsed[1]
+        embedded.changes = self._changes - before
         return True
 
     def _number(self, owner: Any, key: Any, value: float, secret: str | None, name: str) -> None:
         if secret:
-            self.forced[self._text(str(value), (owner, key))] = secret
-        elif abs(value) >= _DIGITS_FROM and name not in self._rules.known_numbers and value == value // 1:
-            whole = abs(int(value))
-            if not any(low <= whole < high for low, high in _EPOCHS):
-                self._text(str(whole), (owner, key))
+            self._force(owner, key, str(value), secret)
+            return
+        if (abs(value) < _DIGITS_FROM and not self._own_numbers) or name in self._rules.known_numbers:
+            return
+        whole = abs(int(value))
+        if whole != abs(value):
+            return  # a fraction
+        if whole in self._own_numbers:
+            entity, text = self._own_numbers[whole]
+            self._force(owner, key, text, entity)
+        elif whole >= _DIGITS_FROM and not any(low <= whole < high for low, high in _EPOCHS):
+            self._text(str(whole), owner, key)
 
     def _by_rule(self, source: dict[str, Any], out: dict[str, Any], key: str, value: Any) -> bool:
         """Apply the first rule of a key that fits; tell whether that settled it."""
@@ -222,6 +221,8 @@ class Walk:
             out[key] = f"<CALL_{self.links.setdefault(value, len(self.links) + 1)}>"
             self._changes += 1
             return True
+        if type(value) is dict and is_schema(value):
+            return False  # a tool's parameter of that name
         label = self._media(rule, source, value) if rule.action == "media" else coded_value(rule.action, value)
         if label:
             out[key] = self._whole(label)
@@ -230,7 +231,7 @@ class Walk:
     def _media(self, rule: KeyRule, source: dict[str, Any], value: Any) -> str | None:
         if not isinstance(value, str) or not is_media(value):
             return None
-        return media_label(value, source.get(rule.beside) if rule.beside else None, self._rules.media_types)
+        return media_label(value, media_type_beside(source, rule.beside), self._rules.media_types)
 
     def _whole(self, label: str) -> str:
         kind = label[1:-1].partition(" ")[0]
@@ -238,7 +239,10 @@ class Walk:
         self._changes += 1
         return label
 
-    def _text(self, text: str, slot: tuple[Any, Any] | None) -> int:
+    def _force(self, owner: Any, key: Any, text: str, entity: str) -> None:
+        self.forced[len(self.texts)] = entity
+        self._text(text, owner, key)
+
+    def _text(self, text: str, owner: Any, key: Any) -> None:
         self.texts.append(text)
-        self.slots.append(slot)
-        return len(self.texts) - 1
+        self.slots.append((owner, key))

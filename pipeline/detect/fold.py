@@ -12,15 +12,19 @@ from dataclasses import dataclass, field
 # Combining accents, soft hyphen, zero-width and direction marks, word joiners, variation selectors, the BOM.
 _UNSEEN_CLASS = "\u00ad\u034f\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
 _UNSEEN = re.compile(f"[{_UNSEEN_CLASS}\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]")
-_ESCAPE = re.compile(
-    r"\\{1,8}u(?P<pair>[Dd][89ABab][0-9A-Fa-f]{2}\\{1,8}u[Dd][C-Fc-f][0-9A-Fa-f]{2})|\\{1,8}u(?P<unicode>[0-9A-Fa-f]{4})"
-    r"|\\{1,8}x(?P<byte>[0-9A-Fa-f]{2})|\\{1,8}(?P<control>[nrtbf])|\\{1,8}(?P<plain>[/\"'])"
-    r"|(?P<percent>%(?:25){0,3}[C-Fc-f][0-9A-Fa-f](?:%(?:25){0,3}[89ABab][0-9A-Fa-f]){1,3}|%(?:25){0,3}[0-9A-Fa-f]{2})"
-    r"|&(?:amp;){0,3}(?P<entity>#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|commat|period|lowbar|hyphen|nbsp|shy|amp|num|plus);?"
+# Both begin with one set of characters, which the regex engine looks for at once; alternatives it would try at each.
+_ESCAPED = (
+    r"(?<=\\)\\{0,7}(?:u(?P<pair>[Dd][89ABab][0-9A-Fa-f]{2}\\{1,8}u[Dd][C-Fc-f][0-9A-Fa-f]{2})"
+    r"|u(?P<unicode>[0-9A-Fa-f]{4})|x(?P<byte>[0-9A-Fa-f]{2})|(?P<control>[nrtbf])|(?P<plain>[/\"']))"
+    r"|(?<=%)(?:25){0,3}"
+    r"(?P<percent>[C-Fc-f][0-9A-Fa-f](?:%(?:25){0,3}[89ABab][0-9A-Fa-f]){1,3}|[0-9A-Fa-f]{2})"
+    r"|(?<=&)(?:amp;){0,3}"
+    r"(?P<entity>#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|commat|period|lowbar|hyphen|nbsp|shy|amp|num|plus);?"
 )
+_ESCAPE = re.compile(rf"[\\%&](?:{_ESCAPED})")
 _SPELLING = re.compile(r"\\[ux/\"']|%[0-9A-Fa-f]{2}|&(?:#|[a-z]{3})")
 _WIDE = re.compile(r"[^\x00-\x7f]+")
-_SPECIAL = re.compile(f"{_ESCAPE.pattern}|{_WIDE.pattern}")
+_SPECIAL = re.compile(rf"[\\%&\x80-\U0010ffff](?:{_ESCAPED}|(?<=[^\x00-\x7f])(?P<wide>[^\x00-\x7f]*))")
 
 
 def fold(text: str) -> str:
@@ -68,7 +72,7 @@ class Folded:
         for match in (_SPECIAL if escapes else _WIDE).finditer(text):
             start, end = match.span()
             folded.add_plain(text[position:start], position)
-            if match.lastgroup is None:
+            if match.lastgroup in (None, "wide"):  # no group: the match is of `_WIDE`
                 folded.add_wide(match.group(), start)
             else:
                 folded.add(fold(_unescape(match)), start, end, linear=False)
@@ -140,7 +144,7 @@ class _Folding:
 def _unescape(match: re.Match[str]) -> str:
     kind, value = match.lastgroup, match.group(match.lastgroup or 0)
     if kind == "percent":
-        return bytes(int(unit[-2:], 16) for unit in value.split("%")[1:]).decode("utf-8", "replace")
+        return bytes(int(unit[-2:], 16) for unit in value.split("%")).decode("utf-8", "replace")
     if kind == "pair":
         high, low = int(value[:4], 16), int(value[-4:], 16)
         return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))

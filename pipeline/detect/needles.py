@@ -2,14 +2,15 @@
 
 Always: e-mail, ids and keys, IP address, full name, organization of several words. A single word of a name, or a
 single-word organization, when it has at least four letters and is no common word; otherwise only beside a cue. The
-part of the e-mail before the @ when it has at least six characters and is no common word. Ids of fewer than four
-characters never: they are everywhere.
+part of the e-mail before the @ when it has at least six characters and is no common word. An e-mail, id
+or address of fewer than four characters never: it is everywhere.
 """
 
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipeline.detect.fold import fold
 from pipeline.detect.spans import OwnIdentifier
@@ -18,6 +19,7 @@ WORD_LETTERS_MIN = 4
 LOCAL_PART_CHARS_MIN = 6
 ID_CHARS_MIN = 4
 _SPACELESS_LETTERS_MIN = 3
+_CACHE_SIZE = 4096  # identifiers of the accounts in use at one time: an account's requests come in runs
 _LEGAL = frozenset({"inc", "llc", "ltd", "gmbh", "corp", "corporation", "co", "ag", "sa", "bv", "plc", "limited", "kg"})
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -44,25 +46,37 @@ class Needle:
 def has_probe(folded: str, identifiers: Sequence[OwnIdentifier]) -> bool:
     """Say whether a needle may be in a folded text. Cheap, for it is asked of every event; False is certain."""
     for own in identifiers:
-        for probe in _PROBES.get(own.entity, _probe_id)(fold(own.value).strip()):
+        for probe in _probes(own):
             if probe in folded:
                 return True
     return False
 
 
-def make_needles(own: OwnIdentifier, common_words: frozenset[str]) -> Iterator[Needle]:
-    """Yield what to look for because of one identifier."""
+@lru_cache(_CACHE_SIZE)
+def _probes(own: OwnIdentifier) -> tuple[str, ...]:
+    return tuple(_PROBES.get(own.entity, _probe_id)(fold(own.value).strip()))
+
+
+@lru_cache(_CACHE_SIZE)
+def make_needles(own: OwnIdentifier, common_words: frozenset[str]) -> tuple[Needle, ...]:
+    """Return what to look for because of one identifier."""
+    return tuple(_needles(own, common_words))
+
+
+def _needles(own: OwnIdentifier, common_words: frozenset[str]) -> Iterator[Needle]:
     value = fold(own.value).strip()
     if own.entity == "PERSON":
         yield from _person(value, common_words)
     elif own.entity == "ORGANIZATION":
         yield from _organization(value, common_words)
+    elif len(value) < ID_CHARS_MIN:
+        return
     elif own.entity == "EMAIL_ADDRESS" and "@" in value:
         yield from _mailbox(value, common_words)
     elif own.entity == "IP_ADDRESS":
         for form in _ip_forms(value):
             yield Needle("IP_ADDRESS", "own_ip", (form,), form)
-    elif len(value) >= ID_CHARS_MIN:
+    else:
         yield Needle(own.entity, "own_id", (value,), value)
 
 
@@ -107,8 +121,10 @@ def _is_distinct(word: str, common_words: frozenset[str]) -> bool:
 
 
 def _ip_forms(value: str) -> Collection[str]:
+    if len(value) < ID_CHARS_MIN:
+        return ()
     if ":" not in value:
-        return (value, value.replace(".", "-")) if len(value) >= ID_CHARS_MIN else ()
+        return (value, value.replace(".", "-"))
     forms = {value}
     try:
         address = ipaddress.IPv6Address(value.partition("%")[0])
@@ -134,7 +150,7 @@ def _core(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _probe_mailbox(value: str) -> Sequence[str]:
     local, at, domain = value.rpartition("@")
-    if not at:
+    if not at or len(value) < ID_CHARS_MIN:
         return _probe_id(value)
     plain = local.partition("+")[0]
     return (plain if len(plain) >= LOCAL_PART_CHARS_MIN else f"@{domain}",)

@@ -31,8 +31,10 @@ def find_own(
         One list a text, of spans in code points of that text that cover the encoded form whole; they may overlap.
     """
     joined = "\n".join(texts)
-    folded = fold(joined)
-    if not has_probe(folded, identifiers) and not has_escapes(joined):
+    # The line break between texts is in no probe and no escape, so what no text holds, all of them together do not.
+    if not has_probe(fold(joined), identifiers) and not (
+        has_escapes(joined) and has_probe(fold(decode(joined)), identifiers)
+    ):
         return [[] for _ in texts]
     needles = [needle for own in identifiers for needle in make_needles(own, common_words)]
     return [_find(text, needles) for text in texts]
@@ -91,7 +93,8 @@ def _match(text: str, start: int, words: tuple[str, ...], separators_min: int) -
 
 
 def _is_edge(text: str, outside: int, inside: int) -> bool:
-    """Say whether a word ends between two neighbours. Scripts without spaces have no such edge, so any is one."""
+    """Say whether a word ends between two neighbours. Beside a script without spaces it always does."""
     if outside < 0 or outside >= len(text):
         return True
-    return not (text[outside].isalnum() and text[inside].isalnum()) or is_spaceless(text[inside])
+    beyond, last = text[outside], text[inside]
+    return not (beyond.isalnum() and last.isalnum()) or is_spaceless(last) or is_spaceless(beyond)

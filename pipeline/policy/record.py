@@ -61,5 +61,9 @@ def _closed(node: Mapping[str, Any], catalogues: Mapping[str, Mapping[str, Any]]
         kept["pattern"] = FORMATS[node["x-format"]]
     if "x-catalogue" in node:
         catalogue = catalogues[node["x-catalogue"]]
-        kept["enum"] = [*catalogue["values"], catalogue["other"], *([None] if "null" in json_types(node) else [])]
+        values = [*catalogue["values"], catalogue["other"]]
+        if node.get("x-type") == "counts":
+            kept["propertyNames"] = {"enum": values}
+        else:
+            kept["enum"] = [*values, *([None] if "null" in json_types(node) else [])]
     return kept

@@ -32,16 +32,21 @@ class WriteReport:
 
 
 class Sink(Protocol):
-    """Stores fates durably. A repeat of a record is not seen twice by a reader."""
+    """Stores fates durably. A reader sees the first record of an identity, however often it is written."""
 
     def write(self, fates: Sequence[Fate]) -> WriteReport:
-        """Store a batch; when this returns, the batch is durable.
+        """Store a batch; when this returns, no end of this process can take it away.
 
         Raises:
-            SinkUnavailable: nothing may be assumed written; the same batch may be written again.
+            SinkUnavailable: nothing may be assumed written; writing the same events again, here or in the next run,
+                repeats none of them.
         """
         ...
 
     def close(self, *, complete: bool) -> None:
-        """Release the sink. ``complete`` says whether the run came to its end."""
+        """Release the sink. ``complete`` says whether the run came to its end.
+
+        Raises:
+            SinkUnavailable: the run came to its end, but its last step failed.
+        """
         ...

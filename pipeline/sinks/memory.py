@@ -1,44 +1,52 @@
-"""A sink in memory, for previews and tests: it keeps the last fate of each identity."""
+"""A sink in memory, for tests: it keeps the first record of each identity."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 from pipeline.records import Anonymized, ContentRecord, Fate, OperationalRecord, Rejection
 from pipeline.sinks.base import WriteReport
 
+_K = TypeVar("_K", bound=Hashable)
+_R = TypeVar("_R", ContentRecord, OperationalRecord, Rejection)
+
 
 class MemorySink:
-    """Keeps records by request id and rejections by where they came from."""
+    """Keeps records by request id and rejections by where they came from (follows `pipeline.sinks.base.Sink`).
+
+    Attributes:
+        content, operational, rejected: what is kept.
+        complete: how it was closed, None while it is open.
+    """
 
     def __init__(self) -> None:
         self.content: dict[str, ContentRecord] = {}
         self.operational: dict[str, OperationalRecord] = {}
         self.rejected: dict[tuple[str, int, int], Rejection] = {}
+        self.complete: bool | None = None
 
     def write(self, fates: Sequence[Fate]) -> WriteReport:
         """Keep a batch."""
         report = WriteReport()
         for fate in fates:
             if isinstance(fate, Anonymized):
-                self._keep(fate, report)
+                if fate.content is not None:
+                    report.content += _keep(self.content, fate.content.request_id, fate.content, report)
+                report.operational += _keep(self.operational, fate.operational.request_id, fate.operational, report)
             else:
-                key = (fate.source.topic, fate.source.partition, fate.source.offset)
-                report.rejected += key not in self.rejected
-                report.repeated += key in self.rejected
-                self.rejected[key] = fate
+                place = (fate.source.topic, fate.source.partition, fate.source.offset)
+                report.rejected += _keep(self.rejected, place, fate, report)
         return report
 
-    def _keep(self, fate: Anonymized, report: WriteReport) -> None:
-        known = self.operational.get(fate.operational.request_id)
-        if known is not None:
-            same = known == fate.operational and self.content.get(known.request_id) == fate.content
-            report.repeated += same
-            report.conflicts += not same
-            return
-        self.operational[fate.operational.request_id] = fate.operational
-        report.operational += 1
-        if fate.content is not None:
-            self.content[fate.content.request_id] = fate.content
-            report.content += 1
-
     def close(self, *, complete: bool) -> None:
-        """Nothing to release."""
+        """Remember how the run ended; nothing to release."""
+        self.complete = complete
+
+
+def _keep(kept: dict[_K, _R], identity: _K, record: _R, report: WriteReport) -> bool:
+    """Keep a record whose identity is new and say so; count any other."""
+    if identity not in kept:
+        kept[identity] = record
+        return True
+    report.repeated += kept[identity] == record
+    report.conflicts += kept[identity] != record
+    return False

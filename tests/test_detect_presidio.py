@@ -1,0 +1,363 @@
+"""Presidio's recognizers behind the table: what they find, what they leave, and that they fail closed."""
+
+import logging
+import re
+import socket
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.detect.entities import EntityTable, RecognizerRule
+from pipeline.detect.presidio import PresidioDetector, make_presidio_detector
+from pipeline.detect.recognizer import WORD, Recognizer
+from pipeline.detect.spans import Span, merge_spans
+from pipeline.errors import PolicyError
+from pipeline.policy.load import Policy
+
+FOUND = [
+    ("write to nadia.rossi@example.com now", "EMAIL_ADDRESS", "nadia.rossi@example.com"),
+    ("write to nadia@mail.test.", "EMAIL_ADDRESS", "nadia@mail.test"),
+    ("nadia@office.newtld, please", "EMAIL_ADDRESS", "nadia@office.newtld"),
+    ("login nadia@example.com:hunter2", "EMAIL_ADDRESS", "nadia@example.com"),
+    ('{"to": "lena+shop@example.co.uk"}', "EMAIL_ADDRESS", "lena+shop@example.co.uk"),
+    ("call +1 212-555-0123", "PHONE_NUMBER", "+1 212-555-0123"),
+    ("(212) 555-0123", "PHONE_NUMBER", "(212) 555-0123"),
+    ("10:00:00 212-555-0123 rang", "PHONE_NUMBER", "212-555-0123"),
+    ("my mobile is 2125550123", "PHONE_NUMBER", "2125550123"),
+    ("phoneNumber: 2125550123", "PHONE_NUMBER", "2125550123"),
+    ("020 7946 0958", "PHONE_NUMBER", "020 7946 0958"),
+    ("Ruf an: +49 30 23125 000", "PHONE_NUMBER", "+49 30 23125 000"),
+    ("01 23 45 67 89", "PHONE_NUMBER", "01 23 45 67 89"),
+    ("06 12345678", "PHONE_NUMBER", "06 12345678"),
+    ("tel:+15550100199", "PHONE_NUMBER", "+15550100199"),
+    ("card 4111 1111 1111 1111", "CREDIT_CARD", "4111 1111 1111 1111"),
+    ("4111111111111111", "CREDIT_CARD", "4111111111111111"),
+    ("pay DE89370400440532013000 today", "IBAN_CODE", "DE89370400440532013000"),
+    ("from 203.0.113.7 port 22", "IP_ADDRESS", "203.0.113.7"),
+    ("from 2001:db8::1 port 22", "IP_ADDRESS", "2001:db8::1"),
+    ("mac 00:00:5e:00:53:af", "MAC_ADDRESS", "00:00:5e:00:53:af"),
+    ("1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "CRYPTO", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT"),
+    ("my ssn is 123-45-6788", "US_SSN", "123-45-6788"),
+    ("my social security number is 123-45-6788", "US_SSN", "123-45-6788"),
+    ("mi DNI es 12345678Z", "NATIONAL_ID", "12345678Z"),
+    ("RSSMRA85T10A562S", "NATIONAL_ID", "RSSMRA85T10A562S"),
+    ("PESEL 44051401458", "NATIONAL_ID", "44051401458"),
+    ("NHS 943 476 5919", "NATIONAL_ID", "943 476 5919"),
+    ("passport 123456789", "PASSPORT", "123456789"),
+]
+WITH_CONTEXT = {
+    "UsSsnRecognizer": "ssn 123-45-6788",
+    "UsItinRecognizer": "taxpayer id 912-70-1234",
+    "UsMbiRecognizer": "medicare 1EG4-TE5-MK73",
+    "UsPassportRecognizer": "passport 123456789",
+    "UkPassportRecognizer": "passport AB1234567",
+    "UkNinoRecognizer": "nino AB 12 34 56 C",
+    "NhsRecognizer": "nhs 943 476 5919",
+    "CaSinRecognizer": "social insurance number 130 692 544",
+    "AuTfnRecognizer": "tfn 123 456 782",
+    "AuMedicareRecognizer": "medicare 2123 45670 1",
+    "DeTaxIdRecognizer": "Steuernummer 86095742719",
+    "DeSocialSecurityRecognizer": "RVNR 15070649C103",
+    "DeIdCardRecognizer": "Personalausweis T22000129",
+    "DePassportRecognizer": "Reisepass C01X00T41",
+    "DeHealthInsuranceRecognizer": "Krankenkasse A123456780",
+    "EsNifRecognizer": "DNI 12345678Z",
+    "EsNieRecognizer": "NIE X1234567L",
+    "FiPersonalIdentityCodeRecognizer": "HETU 131052-308T",
+    "InAadhaarRecognizer": "aadhaar 2345 6789 0124",
+    "InPanRecognizer": "PAN ABCPD1234E",
+    "KrRrnRecognizer": "RRN 960121-1234567",
+    "PlPeselRecognizer": "PESEL 44051401458",
+    "SePersonnummerRecognizer": "personnummer 811228-9874",
+    "SgFinRecognizer": "NRIC S1234567D",
+    "ThTninRecognizer": "TNIN 1234567890121",
+    "TrNationalIdRecognizer": "kimlik 10000000146",
+    "ZaIdNumberRecognizer": "identity 8001015009087",
+}
+BENIGN = [
+    "y = x[1::2] + z[::2]",
+    "std::vector<int>::iterator a::b, fe::Add",
+    "commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "2026-11-23T10:00:00.123Z",
+    "2026-11-23 10:00:00,123 INFO took 12345678 us",
+    "epoch 1732356000123, 1732356000123456, 1732356000",
+    "v1.2.3, version 1.2.3.4, release=10.4.2.1",
+    "Mozilla/5.0 Chrome/120.0.0.0 Safari/537.36",
+    "llama-3.1-70b-instruct, claude-3-5-sonnet-20241022, gpt-4o-2024-08-06",
+    "$1,234,567.89 or EUR 1.234.567,89",
+    "ISBN 978-3-16-148410-0 and 0-306-40615-2",
+    "pi is 3.141592653589793238, e is 2.718281828459045",
+    "p = 0.4111111111111111",
+    "margin: 10px 20px 30px 40px; color: #1a2b3c; rgb(255, 128, 64)",
+    "[0, 1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233]",
+    "10 20 30 40 50 60 70 80",
+    "1024 2048 4096 8192 100 200 300 4000",
+    "listening on 127.0.0.1:8080, 0.0.0.0, mask 255.255.255.0",
+    "crate@0.18.0, lodash@4.17.21, @scope/pkg@1.2.3, next@14.0.0-rc.dev",
+    "git clone git@github.com:org/repo.git",
+    "@app.route('/x')\ndef f(): pass",
+    "y = x@w.T + q@k.transpose(1, 2)",
+    "0x7ffde4a1b2c3 0xdeadbeef",
+    "pid 12345 port 54321 size 1048576 bytes",
+    "id=123456789, order 1234567890, ref 20241123-101500-000123",
+    "the 1234567890 users of row 2125550123",
+    "00 01 02 03 04 05 06 07 08 09 0a 0b",
+    "de:ad:be:ef:00:11:22:33:44:55:66:77",
+    "see section 3.2.1.4 of RFC 9110 and doi 10.1109/5.771073",
+    "12/10/2024, 03/04/05 and 10.12.2024",
+    "web-7d4b9c6f5-x2x4z restarted 3 times",
+    "Fri Nov 23 10:00:00 2026 +0100",
+    "00:00:00.000 --> 00:00:02.500",
+    "-122.419416, 37.774929",
+    "1,234,567 tokens per 100,000,000",
+    "f(s1, y2) == g(x10)",
+    "12.53 13.11 14.22 15.01 16.73 17.90",
+    "A1234567 B7654321 AB123456C",
+]
+PIECES = [
+    *[text for text, _, _ in FOUND], *BENIGN, *WITH_CONTEXT.values(),
+    "+1 (212) - 555 - 0123", "nadia@example.com", "@", "git@", "+1 212-555-0123", "212-555-0123", "2125550123",
+    "ext. 12", "+", "phone", "call", "4111-1111-1111-1111", "123-45-6788", "ssn", "passport", "AB1234567", "tfn",
+    "203.0.113.7", "::ffff:203.0.113.7", "2001:db8:0:0:0:0:0:1/64", "GB29 NWBK 6016 1331 9268 19", "iban", "x",
+    "\u200b", "\uff0b\uff11\uff12", "\u0663\u0664\u0665", "\u017f", "\u212a", "ü", "0", "12", "345", ".", "-",
+    " ", "\n", "(", ")", "/", ":", ",", '"',
+]  # fmt: skip
+TEXTS = st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from(["", " ", " ", "\n", ", "])), max_size=7).map(
+    lambda parts: "".join(piece + joint for piece, joint in parts)
+)
+CANARY = "zebedee.quux"
+
+
+@pytest.fixture(scope="module")
+def table(policy: Policy) -> EntityTable:
+    """Return the shipped table."""
+    return EntityTable.from_json(policy.entities)
+
+
+@pytest.fixture(scope="module")
+def presidio(table: EntityTable) -> PresidioDetector:
+    """Return the shipped detector."""
+    return make_presidio_detector(table)
+
+
+@pytest.fixture(scope="module")
+def ungated(table: EntityTable) -> PresidioDetector:
+    """Return the same recognizers, each shown every text whole."""
+    rules = tuple(replace(rule, gate="", gate_alone="", piece="") for rule in table.recognizers)
+    detector = make_presidio_detector(replace(table, recognizers=rules))
+    detector._words = ((),) * len(detector._words)
+    return detector
+
+
+def find(detector: PresidioDetector, text: str) -> list[Span]:
+    """Return the merged spans of one text."""
+    (spans,) = detector.find_spans([text])
+    assert spans is not None
+    return merge_spans(spans)
+
+
+@pytest.mark.parametrize(("text", "entity", "value"), FOUND)
+def test_identifiers_are_found_whole(presidio: PresidioDetector, text: str, entity: str, value: str) -> None:
+    """Each identifier is found with its type and its bounds, and nothing else is."""
+    assert [(span.entity, text[span.start : span.end]) for span in find(presidio, text)] == [(entity, value)]
+
+
+@pytest.mark.parametrize("name", WITH_CONTEXT)
+def test_a_number_that_needs_context_is_found_with_it_only(presidio: PresidioDetector, name: str) -> None:
+    """A national number is found beside its name; by itself it is a number."""
+    text = WITH_CONTEXT[name]
+    found, alone = presidio.find_spans([text, "x " + re.sub(r"^[A-Za-z ]*[A-Za-z] ", "", text)])
+    assert name in {span.rule for span in found or ()}
+    assert name not in {span.rule for span in alone or ()}
+
+
+def test_every_recognizer_that_needs_context_has_its_example(table: EntityTable) -> None:
+    """A recognizer that is added to the table without an example fails here."""
+    assert {rule.name for rule in table.recognizers if rule.context_required and not rule.regex} == set(WITH_CONTEXT)
+
+
+@pytest.mark.parametrize("text", BENIGN)
+def test_benign_text_survives(presidio: PresidioDetector, text: str) -> None:
+    """Code, hashes, times, versions, prices and tables hold no identifier."""
+    assert find(presidio, text) == []
+
+
+def test_own_patterns_hold_their_examples(table: EntityTable, presidio: PresidioDetector) -> None:
+    """Every pattern of ours finds something in each of its examples and nothing in its counterexamples."""
+    for rule in [rule for rule in table.recognizers if rule.regex]:
+        for text, wanted in [(t, True) for t in rule.examples] + [(t, False) for t in rule.counterexamples]:
+            (spans,) = presidio.find_spans([text])
+            assert (rule.name, text, wanted) == (rule.name, text, any(s.rule == rule.name for s in spans or ()))
+
+
+@given(TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_gates_lose_nothing(presidio: PresidioDetector, ungated: PresidioDetector, text: str) -> None:
+    """What a recognizer finds in a whole text it also finds behind its gate, in pieces."""
+    assert ungated.find_spans([text]) == presidio.find_spans([text])
+
+
+@given(TEXTS)
+@settings(max_examples=120, deadline=None)
+def test_findings_equal_a_stock_analyzer(presidio: PresidioDetector, stock: Any, text: str) -> None:
+    """A stock AnalyzerEngine over the same recognizers finds the same, under the same rules of what counts."""
+    ours = {span for span in presidio.find_spans([text])[0] or () if span.rule in stock.names}
+    theirs = set(stock.find(text))
+    assert theirs <= ours
+    # The engine drops a finding inside a better one of the same type; merging does the same later.
+    assert merge_spans(theirs) == merge_spans(ours)
+
+
+def test_results_do_not_depend_on_neighbours(presidio: PresidioDetector) -> None:
+    """Each text is judged by itself, and twice alike."""
+    texts = [text for text, _, _ in FOUND]
+    assert presidio.find_spans(texts) == [presidio.find_spans([text])[0] for text in texts]
+
+
+def test_no_socket_is_opened(table: EntityTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The public suffix list comes from the bundled snapshot: a new detector asks the network for nothing."""
+    import tldextract  # noqa: PLC0415 - its import is part of the detector's
+
+    calls = []
+
+    def refuse(*args: object, **_: object) -> NoReturn:
+        calls.append(args)
+        raise OSError
+
+    for name in ("socket", "getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setattr(tldextract, "extract", tldextract.TLDExtract(cache_dir=None))  # stock: fetches at first use
+    (spans,) = make_presidio_detector(table).find_spans(["nadia@example.com and nadia@mail.example.co.uk"])
+    assert [span.rule for span in spans or ()].count("EmailRecognizer") == 2
+    assert calls == []
+
+
+def test_a_pattern_that_runs_out_of_time_redacts_the_text() -> None:
+    """A catastrophic pattern makes its text None, where Presidio would go on without the pattern."""
+    data = {
+        "entities": {"SECRET": {"placeholder": "SECRET", "enabled": True, "score_min": 0.5, "why": "x"}},
+        "patterns": {
+            "slow": {"entity": "SECRET", "why": "x", "regex": "(?:a|a)+b", "score": 0.9, "examples": ["ab"],
+                     "counterexamples": ["b"]}
+        },
+    }  # fmt: skip
+    detector = make_presidio_detector(EntityTable.from_json(data), regex_timeout_s=0.02)
+    slow, quick = detector.find_spans(["a" * 40, "xab"])
+    assert slow is None
+    assert quick == [Span(1, 3, "SECRET", 0.9, "slow")]
+
+
+def test_a_recognizer_that_fails_redacts_the_text(presidio: PresidioDetector, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a recognizer raises, its text is None, the others are not, and no log quotes it."""
+
+    class Failing:
+        context = ()
+
+        def analyze(self, text: str, _entities: object, _artifacts: object) -> NoReturn:
+            raise ValueError(text)
+
+    rule = RecognizerRule("Failing", "SECRET", "x")
+    failing = Recognizer(
+        rule, 0.5, Failing(), presidio._recognizers[0].context, presidio._recognizers[0].gate, *[None] * 3
+    )
+    with caplog.at_level(logging.DEBUG):
+        found = PresidioDetector([failing]).find_spans([f"{CANARY}@example.com", "nothing"])
+    assert found == [None, []]
+    assert CANARY not in caplog.text
+
+
+def test_third_parties_log_no_text(table: EntityTable, caplog: pytest.LogCaptureFixture) -> None:
+    """With every logger at DEBUG, no line holds a word of the text."""
+    for name in ("", "presidio-analyzer", "tldextract", "decision_process"):
+        caplog.set_level(logging.DEBUG, logger=name or None)
+    text = f"{CANARY} phone 212-555-0123, {CANARY}@example.com, ssn {CANARY} 123-45-6788, DE89370400440532013000"
+    make_presidio_detector(table).find_spans([text])
+    assert CANARY not in caplog.text
+    assert "presidio-analyzer" not in {record.name for record in caplog.records}
+
+
+def test_too_much_to_look_at_redacts_the_text(presidio: PresidioDetector) -> None:
+    """A recognizer's budget counts characters; a text beyond it is None, a run beyond it one span."""
+    lines, run = presidio.find_spans(["+1 212-555-0123\n" * 1000, "a.b@" * 2000])
+    assert lines is None
+    assert merge_spans(run or []) == [Span(0, 8000, "EMAIL_ADDRESS", 1.0, "EmailRecognizer")]
+
+
+def test_an_unknown_recognizer_is_refused() -> None:
+    """A table that names no class of Presidio fails when it is loaded, not when an event comes."""
+    data = {
+        "entities": {"SECRET": {"placeholder": "SECRET", "enabled": True, "score_min": 0.5, "why": "x"}},
+        "recognizers": {"NoSuchRecognizer": {"entity": "SECRET", "why": "x"}},
+    }
+    with pytest.raises(PolicyError, match="NoSuchRecognizer"):
+        make_presidio_detector(EntityTable.from_json(data))
+
+
+def test_a_disabled_entity_is_not_looked_for(table: EntityTable) -> None:
+    """Turning a type off in the table turns its recognizers off."""
+    off = {name: replace(rule, enabled=name != "EMAIL_ADDRESS") for name, rule in table.entities.items()}
+    detector = make_presidio_detector(replace(table, entities=off))
+    assert find(detector, "nadia@example.com") == []
+
+
+class Stock:
+    """A stock AnalyzerEngine over the table's Presidio classes, and the table's rules of what counts."""
+
+    def __init__(self, recognizers: list[Recognizer]) -> None:
+        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers  # noqa: PLC0415
+        from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer  # noqa: PLC0415
+
+        self.judges = {judge.rule.name: judge for judge in recognizers if not judge.rule.regex}
+        self.names = set(self.judges)
+        made: list[Any] = []
+        for rule in [judge.rule for judge in self.judges.values()]:
+            recognizer = getattr(predefined_recognizers, rule.name)
+            context = list(rule.context_words) or None
+            made.append(recognizer(context=context, supported_language="en", **rule.options))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it takes our engine for one without tokens
+            self.engine = AnalyzerEngine(
+                registry=RecognizerRegistry(recognizers=made),
+                nlp_engine=words_engine(),
+                context_aware_enhancer=LemmaContextAwareEnhancer(context_matching_mode="whole_word"),
+            )
+
+    def find(self, text: str) -> Iterator[Span]:
+        """Yield what the engine finds and the table's rules count."""
+        for found in self.engine.analyze(text, "en", return_decision_process=True):
+            name = found.recognition_metadata["recognizer_name"]
+            judge, start, end = self.judges[name], found.start, found.end
+            has_context = bool(found.analysis_explanation.supportive_context_word)
+            if found.score >= judge.score_min and judge._counts(text, start, end, has_context):
+                yield Span(start, end, judge.rule.entity, float(found.score), name)
+
+
+def words_engine() -> Any:
+    """Return an NLP engine without a model, whose tokens are those of the detector."""
+    import regex  # type: ignore[import-untyped] # noqa: PLC0415
+    from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine  # noqa: PLC0415
+
+    class Words(NoOpNlpEngine):
+        def is_punct(self, word: str, language: str) -> bool:  # noqa: ARG002
+            return not word[0].isalnum()
+
+        def process_text(self, text: str, language: str) -> Any:
+            matches = list(regex.finditer(WORD, text))
+            tokens: Any = [match.group() for match in matches]
+            lemmas = [token.lower() for token in tokens]
+            return NlpArtifacts([], tokens, [match.start() for match in matches], lemmas, self, language)
+
+    return Words([{"lang_code": "en", "model_name": ""}])
+
+
+@pytest.fixture(scope="module")
+def stock(presidio: PresidioDetector) -> Stock:
+    """Return the stock engine."""
+    return Stock(list(presidio._recognizers))
