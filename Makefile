@@ -4,7 +4,7 @@ PYTHON ?= python3
 V := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint bench lock format clean
+.PHONY: demo test lint bench broker lock format clean
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -20,6 +20,11 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(V)/python bench/core.py
+
+# A real Kafka broker for trying things, in the foreground; Ctrl-C ends it.
+# ARGS="--port 9093 --brokers 3 --data FOLDER --quick"
+broker: $(STAMP)
+	@$(V)/python deploy/local-kafka/broker.py start $(ARGS)
 
 $(STAMP): requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

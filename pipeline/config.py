@@ -25,7 +25,7 @@ class Settings:
         event_schema: annotated event schema below that folder, "" for what policy.json says.
         event_bytes_max: largest raw event, in bytes.
         depth_max: deepest nesting of an event.
-        leaf_bytes_max: longest string leaf that is scanned, in characters.
+        leaf_bytes_max: longest string leaf that is scanned, in bytes.
         batch_events_max: events a write into a sink.
     """
 

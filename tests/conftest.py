@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from kafka_broker import broker  # noqa: F401 - the fixture is found here
 
 from pipeline.anonymize import Admission, Core, make_core
 from pipeline.detect.entities import EntityTable

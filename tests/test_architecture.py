@@ -18,7 +18,10 @@ LAYERS = [
     {"pipeline.egress"},
     {"pipeline.rejects"},
     {"pipeline.anonymize"},
-    {"pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks", "pipeline.store", "pipeline.synth", "pipeline.topics"},
+    {
+        *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks"),
+        *("pipeline.store", "pipeline.synth", "pipeline.topics"),
+    },
     {"pipeline.config", "pipeline.run"},
     {"pipeline.cli", "pipeline.__main__"},
 ]

@@ -62,7 +62,7 @@ def run_command(
     opened = open_sink(settings.store, policy, edge.now_ms, overwrite=overwrite)
     edge.tune_collector()
     metrics, summary = Metrics(), Summary()
-    ended = ""
+    ended = "ended early"
     try:
         with _progress(inputs) as show:
             run(
@@ -75,9 +75,10 @@ def run_command(
                 summary=summary,
                 progress=show,
             )
+        ended = ""
     except (PipelineError, KeyboardInterrupt) as error:
-        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended early"
-        typer.echo("lethe: what was written stays; running the same again adds the rest", err=True)
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else ended
+        typer.echo(f"lethe: {opened.early_end}", err=True)
         raise
     finally:
         report.show_summary(edge.console(), summary, opened.name, inputs.topics, ended)

@@ -19,10 +19,17 @@ _FILE = "file"
 
 @dataclass(frozen=True, slots=True)
 class OpenSink:
-    """A sink, and its name for people (no password)."""
+    """A sink, and what people are told of it.
+
+    Attributes:
+        sink: the sink.
+        name: its name, without a password.
+        early_end: what is left of a run that ended early, and what running it again does.
+    """
 
     sink: Sink
     name: str
+    early_end: str
 
 
 def admitter(url: str, policy: Policy, clock: Callable[[], int]) -> Callable[[], Admission]:
@@ -44,14 +51,16 @@ def open_sink(url: str, policy: Policy, clock: Callable[[], int], *, overwrite: 
         folder = url.partition(":")[2]
         if not folder:
             raise ConfigError("--to file:DIR needs a folder")
-        return OpenSink(FileSink(Path(folder), overwrite=overwrite), f"file:{folder}")
+        left = "what was written is in the files .partial; running the same again starts afresh"
+        return OpenSink(FileSink(Path(folder), overwrite=overwrite), f"file:{folder}", left)
     if overwrite:
         raise ConfigError("--overwrite is for file:DIR; a store shows each event once anyway")
     store = open_store(url, now_ms=clock())
     records = {"content": policy.content, "operational": policy.operational, "rejected": policy.rejection}
     schemas = {policy.sinks[name].schema: schema for name, schema in records.items()}
     try:
-        return OpenSink(StoreSink(store, schemas, policy.sinks, clock), store.label)
+        left = "what was written stays; running the same again adds the rest"
+        return OpenSink(StoreSink(store, schemas, policy.sinks, clock), store.label, left)
     except PipelineError:
         store.close()
         raise

@@ -30,6 +30,13 @@ _WHOLE_BASE64 = re.compile(r"[A-Za-z0-9+/_\r\n-]{16,}+={0,2}\s*+", re.ASCII)
 _FORMAT = re.compile(r"[a-z0-9]{1,8}")
 
 
+def is_longer(text: str, bytes_max: int) -> bool:
+    """Tell whether a text is longer than so many bytes of UTF-8, which takes at most four a character."""
+    if len(text) * 4 <= bytes_max:
+        return False
+    return len(text) > bytes_max or len(text.encode("utf-8", "surrogatepass")) > bytes_max
+
+
 def media_label(text: str, declared_type: object, known_types: Collection[str]) -> str:
     """Return the placeholder of media: its type if known, its size to two digits (an exact one is a fingerprint)."""
     match = _MEDIA.match(text)

@@ -1,12 +1,13 @@
 """Scrubs a body: walk, detect over all its texts at once, replace, and put the strings of JSON together again."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipeline.content.walk import Walk
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.own import find_own
-from pipeline.detect.spans import Detector, OwnIdentifier, merge_spans
+from pipeline.detect.spans import Detector, OwnIdentifier, Span, merge_spans
 from pipeline.policy.load import Policy
 from pipeline.redact import REDACTED, Placeholders, escape, redact
 
@@ -56,6 +57,14 @@ def scrub(
     return Scrubbed(copy, dict(sorted(counts.items())) if counts else counts, walk.dropped)
 
 
+def _find_spans(detector: Detector, texts: Sequence[str]) -> Sequence[Sequence[Span] | None]:
+    """Ask the detector; one that fails, or answers for other texts than it was asked about, has seen none of them."""
+    found: Sequence[Sequence[Span] | None] = ()
+    with suppress(Exception):  # a detector wraps other people's code: whatever it raises, nothing may pass unread
+        found = detector.find_spans(texts)
+    return found if len(found) == len(texts) else [None] * len(texts)
+
+
 def _own_numbers(own: Sequence[OwnIdentifier]) -> dict[int, tuple[str, str]]:
     return {
         int(value): (entity, value)
@@ -70,7 +79,7 @@ def _replace_texts(
     """Return each text's replacement: the very same object where nothing had to change."""
     texts, forced = walk.texts, walk.forced
     seen = ["" if index in forced else text for index, text in enumerate(texts)] if forced else texts
-    found = detector.find_spans(seen)
+    found = _find_spans(detector, seen)
     own_found = find_own(seen, own, policy.common_words)
     replaced: list[str] = []
     for index, text in enumerate(texts):

@@ -12,6 +12,7 @@ from pipeline.content.coding import (
     coded_list,
     coded_value,
     find_media,
+    is_longer,
     is_media,
     may_hold_media,
     media_label,
@@ -130,7 +131,7 @@ class Walk:
         owner[key] = value
         if not value or (secret is None and value in self._rules.known_values):
             return
-        if len(value) > self._leaf_max:
+        if is_longer(value, self._leaf_max):
             owner[key] = self._whole(media_label(value, None, self._rules.media_types) if is_media(value) else REDACTED)
         elif secret:
             self._force(owner, key, value, secret)

@@ -21,7 +21,7 @@ class Limits:
     Attributes:
         event_bytes_max: a larger raw event is rejected, a larger record loses its bodies (default 16 MiB).
         depth_max: deeper JSON is rejected; where strings of JSON lead deeper, they are redacted (default 64).
-        leaf_bytes_max: a longer string leaf is redacted whole, in code points (default 4 Mi).
+        leaf_bytes_max: a longer string leaf is redacted whole, in bytes of UTF-8 (default 4 MiB).
     """
 
     event_bytes_max: int = 16 * 1024 * 1024

@@ -52,8 +52,6 @@ class FileSink:
         Raises:
             SinkUnavailable: the disk is full or gone, now or before: half a line may stand there, so the run is over.
         """
-        if self._failure:
-            raise SinkUnavailable(self._failure)
         report = WriteReport()
         with self._reporting():
             for fate in fates:
@@ -116,7 +114,7 @@ class FileSink:
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
-        """Turn what the operating system refuses into the sink's own error."""
+        """Turn what the operating system refuses into the sink's own error, then and ever after."""
         try:
             yield
         except OSError as error:
