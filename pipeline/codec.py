@@ -58,7 +58,9 @@ def decode(raw: bytes, *, size_max: int, depth_max: int, declared: Container[str
     if odd or raw.count(b"{") + raw.count(b"[") > depth_max:  # fewer brackets than levels allowed: no need to look
         check_depth(event, depth_max, declared)
     if odd and (b"\\ud" in raw or b"\\uD" in raw):
-        event = replace_surrogates(event)
+        clean = replace_surrogates(event)
+        duplicates += _count_keys(event) - _count_keys(clean)  # keys that became one hide a value as a repeat does
+        event = clean
     if not isinstance(event, dict):
         reject(Reason.NOT_AN_OBJECT)
     return Decoded(event, duplicates)
@@ -148,7 +150,7 @@ def _refuse_constant(_name: str) -> None:
 
 
 def _parse_int(digits: str) -> int:
-    if len(digits) > _DIGITS_MAX:
+    if len(digits.removeprefix("-")) > _DIGITS_MAX:
         raise _NumberError
     return int(digits)
 
@@ -190,6 +192,12 @@ def replace_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {replace_surrogates(key): replace_surrogates(member) for key, member in value.items()}
     return value
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
 
 
 def _has_surrogate(text: str) -> bool:

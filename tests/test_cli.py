@@ -94,13 +94,14 @@ def test_the_totals_are_plain_text_in_a_pipe(lethe: Lethe, tmp_path: Path) -> No
     folder = tmp_path / ("long-" * 30)
     bad = make_event(2)
     del bad["model"]
-    write_lines(tmp_path / "a.jsonl", [make_event(1), bad, "x"])
-    done = lethe("run", "a.jsonl", "--to", f"file:{folder}")
+    name = f"{'name-' * 30}.jsonl"
+    write_lines(tmp_path / name, [make_event(1), bad, "x"])
+    done = lethe("run", name, "--to", f"file:{folder}")
     assert f"3 events → file:{folder}\n" in done.out
     assert not set(done.out) & set("━┃│─┏╭…\x1b")
     for line in ("records +1", "rejected +2", "  missing_field +1", "  not_an_object +1", "content records written +1"):
         assert re.search(f"^{line}$", done.out, re.MULTILINE)
-    assert re.search(r"^a\.jsonl +2 +missing_field +/model *$", done.out, re.MULTILINE)
+    assert re.search(rf"^{name} +2 +missing_field +/model *$", done.out, re.MULTILINE)
 
 
 def test_what_is_before_damage_is_processed_and_then_an_error(lethe: Lethe, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_leak_fails_the_demo(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) ->
     leaked = re.search(r"^identifiers leaked +(\d+)$", verdict, re.MULTILINE)
     assert leaked is not None
     assert int(leaked[1]) > 0
-    assert re.search(r"^  [A-Z_]+ in content records +\d+$", verdict, re.MULTILINE)
+    assert re.search(r"^  [A-Z_]+ in content bodies +\d+$", verdict, re.MULTILINE)
     assert " in operational records" not in verdict
     planted = {
         c.value for e in generate_events(seed=5, count=EVENTS, start_ms=0) for c in e.canaries if c.kind.isupper()

@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.inputs import RawEvent
 from pipeline.keys.keyfile import init_keyfile
 from pipeline.metrics import Metrics
-from pipeline.records import Source
+from pipeline.records import Sealed, Source
 from pipeline.run import admit_for_store, run, to_fate
 from pipeline.seal import PlainSealer
 from pipeline.store.client import Store
@@ -156,15 +156,18 @@ def _show_models(console: Console, store: Store) -> None:
 
 def _judge(store: Store, synthetic: list[SyntheticEvent], metrics: Metrics) -> Verdict:
     """Look for every canary in all that the store can be asked for, and in the metrics."""
+    opener = PlainSealer()
     content: dict[str, str] = {}
     places = {"metrics": metrics.render().decode()}
     for name in ("content", "operational", "rejected"):
-        result = store.query(f"SELECT * FROM {name}")  # noqa: S608 - a name of the loop above
+        result = store.query(f"SELECT * FROM {name}", binary=("body",))  # noqa: S608 - a name of the loop above
         rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-        if name == "content":
-            content = {row["request_id"]: row["body"] for row in rows}
-        clear = [orjson.dumps({**row, "body": None}, default=str).decode() for row in rows]
-        places[f"{name} records"] = "\n".join([*clear, *(row.get("body", "") for row in rows)])
+        for row in rows:
+            if "body" in row:
+                sealed = Sealed(row["body_encoding"], row.pop("body"))
+                content[row["request_id"]] = opener.open(sealed, request_id=row["request_id"]).decode()
+        places[f"{name} records"] = "\n".join(orjson.dumps(row, default=str).decode() for row in rows)
+    places["content bodies"] = "\n".join(content.values())
     return judge_canaries((canary for one in synthetic for canary in one.canaries), content, places)
 
 
