@@ -79,7 +79,11 @@ def _value(making: Making) -> Apply:  # noqa: PLR0911 - a table of cases reads b
         return lambda value, _: float(value) * _MS_PER_SECOND
     if rule.role is Role.REQUEST_ID and rule.format != "request_id":
         return lambda value, _: f"req_{value}"  # an id of the same strength in another dress
-    return as_it_is
+    return _whole if rule.whole else as_it_is
+
+
+def _whole(value: Any, _times: Times) -> Scalar:
+    return value if type(value) is int else int(value)
 
 
 def as_it_is(value: Any, _times: Times) -> Scalar:

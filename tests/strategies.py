@@ -58,7 +58,7 @@ def json_values(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[A
     return st.recursive(
         st.none() | st.booleans() | NUMBERS | texts,
         lambda inner: (
-            st.lists(inner, max_size=4) | st.dictionaries(texts | _KEYS, inner, max_size=4) | inner.map(json.dumps)
+            st.lists(inner, max_size=4) | st.dictionaries(_KEYS | texts, inner, max_size=4) | inner.map(json.dumps)
         ),
         max_leaves=12,
     )
@@ -66,7 +66,7 @@ def json_values(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[A
 
 def objects(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[dict[str, Any]]:
     """Return JSON objects: bodies."""
-    return st.dictionaries(texts | _KEYS, json_values(texts), max_size=4)
+    return st.dictionaries(_KEYS | texts, json_values(texts), min_size=1, max_size=4)
 
 
 _TIMES = st.integers(EARLIEST_MS, RECEIVED_AT_MS)
@@ -97,6 +97,8 @@ def v1_events(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[dic
             "endpoint": st.sampled_from(["/v1/chat/completions", "/v1/messages"]) | texts,
             "model": st.sampled_from(["llama-3.1-70b-instruct", "deepseek-ai/DeepSeek-V3"]) | texts,
             "status": st.integers(100, 599),
+            "request": objects(texts) | objects(texts) | st.none(),
+            "response": objects(texts) | st.none(),
         },
         {
             "api_key_id": named,
@@ -106,8 +108,6 @@ def v1_events(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[dic
             "time_to_first_token_ms": _LATENCIES,
             "queue_ms": _LATENCIES,
             "usage": _some({}, dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), _TOKENS)),
-            "request": objects(texts),
-            "response": objects(texts),
             "error": _some({}, dict.fromkeys(("type", "code", "message", "trace"), texts)),
             "region": texts,
             "node": texts,
@@ -133,6 +133,8 @@ def spend_log_events(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrat
             "api_route": texts,
             "model_group": texts,
             "http_status": st.integers(100, 599),
+            "messages": st.lists(objects(texts), min_size=1, max_size=3) | st.none(),
+            "choices": st.lists(st.fixed_dictionaries({"message": json_values(texts)}), max_size=2),
         },
         {
             "endTime": st.builds(_written_time, _TIMES, st.integers(0, 3)),
@@ -148,8 +150,6 @@ def spend_log_events(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrat
             "deployment_hash": st.text("0123456789abcdef", min_size=8, max_size=128),
             "batch_ulid": _ULIDS,
             "token_counts": st.lists(counts, max_size=3),
-            "messages": st.lists(json_values(texts), max_size=3),
-            "choices": st.lists(st.fixed_dictionaries({"message": json_values(texts)}), max_size=2),
             "exception": texts,
             "undeclared": json_values(texts),
         },

@@ -1,6 +1,7 @@
 """The last look: a record that does not hold to its own schema does not leave, whatever made it."""
 
 import json
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 from conftest import KEYS, NoDetector, base_event
+from hypothesis import given
+from hypothesis import strategies as st
 from strategies import PLANTS, accepted, fate_of, outputs, planted_event, to_json
 
 from pipeline.anonymize import Core, make_core
@@ -65,7 +68,15 @@ UNFILLED = {
 """What a spend log does not know."""
 FREE_TEXTS = (
     *("", " ", "x", "zq" * 40, "Marit Solberg", "marit.solberg@mail.example.com", "acct_5f0c77de21b94a08"),
-    *("ft:llama:acme:alice", "203.0.113.7", "2001:db8:7:1::77", "Other", "漢字", "req_marit.solberg@mail.example.com"),
+    *(
+        "ft:llama:acme:alice",
+        "203.0.113.7",
+        "2001:db8:7:1::77",
+        "Other",
+        "漢字",
+        "e1:vera",
+        "req_marit.solberg@mail.example.com",
+    ),
 )
 
 
@@ -102,6 +113,22 @@ def test_free_text_does_not_leave(name: str, field: str) -> None:
         f"{good}é",
     ]
     assert [text for text in texts if not refused({**record, field: text}, schema)] == ALLOWED.get(field, [])
+
+
+@given(text=st.text(max_size=40) | st.text("abcdefghijklmnopqrstuvwxyz0123456789-./:", max_size=40))
+def test_no_text_is_operational_by_chance(text: str) -> None:
+    """Whatever the text, no operational string takes it that is not of a catalogue."""
+    schema, record = RECORDS["operational"]
+    known = {value for each in CORES["v1"].policy.catalogues.values() for value in (*each.mapping.values(), each.other)}
+    taken = [field for name, field in STRINGS if name == "operational" and not refused({**record, field: text}, schema)]
+    assert taken == [] or text in known or re.fullmatch("[0-9a-f]{8,128}", text)
+
+
+def test_a_content_record_has_no_field_of_the_account() -> None:
+    """Neither the account's fields, nor its key's, nor its client's, are in the content schema (policy §5)."""
+    shared = {field.name for field in RECORDS["content"][0].fields} & set(RECORDS["operational"][1])
+    assert shared == set(RECORDS["content"][0].links)
+    assert {name for name in shared if re.search("account|key|client|agent", name)} == set()
 
 
 def test_a_refusal_says_nothing_of_the_record() -> None:

@@ -33,6 +33,7 @@ class FieldRule:
         pointer: JSON pointer into the raw event, with ``*`` over lists and ``[key]`` for a key-value list.
         treatment, targets, role, format, unit, catalogue, entity, why, clause: as annotated.
         values: an enum's values, or empty.
+        whole: it is an integer, which JSON may spell ``200.0``.
     """
 
     name: str
@@ -47,6 +48,7 @@ class FieldRule:
     catalogue: str = ""
     entity: str = ""
     values: frozenset[str] = frozenset()
+    whole: bool = False
 
 
 Node = dict[str, "Node | tuple[str, ...]"]
@@ -158,6 +160,7 @@ def _compile_rule(path: tuple[str, ...], leaf: Mapping[str, Any]) -> FieldRule:
         catalogue=note.get("catalogue", ""),
         entity=note.get("entity", ""),
         values=frozenset(leaf.get("enum", ())),
+        whole="integer" in leaf.get("type", ()),  # one type or a list of them
     )
 
 
