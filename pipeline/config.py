@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.policy.lint_sinks import SINKS
 from pipeline.policy.load import Limits
 
 PREFIX = "LETHE_"
@@ -73,12 +74,16 @@ def load_settings(environ: Mapping[str, str], toml_path: Path = Path("lethe.toml
     return Settings(**chosen)  # type: ignore[arg-type]  # checked by _typed
 
 
+TOPIC_VARIABLES = ("brokers", "topic_prefix", *(f"topic_{name}" for name in SINKS))
+"""Variables of `pipeline.topics.settings`; they have no place in lethe.toml."""
+
+
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """Name the variables that look like settings and are none, each with the setting that was probably meant.
 
     They are a warning, not an error: an environment is shared, and other versions have other settings.
     """
-    known = {_variable(name) for name in _NAMES}
+    known = {_variable(name) for name in (*_NAMES, *TOPIC_VARIABLES)}
     return [
         _describe_unknown(name, PREFIX) for name in sorted(environ) if name.startswith(PREFIX) and name not in known
     ]

@@ -74,6 +74,7 @@ _HEX_IDS = st.text(_HEX, min_size=24, max_size=32)
 _ULIDS = st.builds("{}{}".format, st.sampled_from("01234567"), st.text(_CROCKFORD, min_size=25, max_size=25))
 _LATENCIES = st.floats(0, 86_400_000) | st.integers(0, 86_400_000)
 _TOKENS = st.integers(0, 10**9)
+_ADDRESSES = st.ip_addresses(network="203.0.113.0/24").map(str) | st.ip_addresses(network="2001:db8::/32").map(str)
 
 
 def _written_time(time_ms: int, form: int) -> str:
@@ -102,7 +103,7 @@ def v1_events(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[dic
         },
         {
             "api_key_id": named,
-            "client": _some({}, {"ip": st.ip_addresses().map(str) | texts, "user_agent": texts}),
+            "client": _some({}, {"ip": _ADDRESSES | texts, "user_agent": texts}),
             "stream": st.booleans(),
             "latency_ms": _LATENCIES,
             "time_to_first_token_ms": _LATENCIES,
@@ -140,7 +141,7 @@ def spend_log_events(texts: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrat
             "endTime": st.builds(_written_time, _TIMES, st.integers(0, 3)),
             "api_key_alias": named,
             "labels": st.lists(pairs | st.none() | st.integers(), max_size=3),
-            "requester_ip": st.ip_addresses().map(str) | texts,
+            "requester_ip": _ADDRESSES | texts,
             "headers": st.lists(st.just({}) | st.fixed_dictionaries({"user-agent": texts}), max_size=2),
             "call_type": texts,
             "response_time": st.floats(0, 86_400),

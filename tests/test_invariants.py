@@ -175,6 +175,14 @@ def test_order_and_batches_change_no_byte(events: list[dict[str, Any]], seed: in
     assert _stored(raws, batch_max=1 + seed % 3) == expected
 
 
+def test_placeholders_are_numbered_anew_in_each_event(core: Core) -> None:
+    """What an event before it called a value decides nothing: numbers follow the event's own order."""
+    people = ["ines.duarte@example.org", "tomas.weber@example.net"]
+    for first, second in (people, people[::-1], people):
+        raw = to_json(base_event() | {"request": {"prompt": f"From {first} to {second}"}})
+        assert b'{"prompt":"From <EMAIL_1> to <EMAIL_2>"}' in outputs(fate_of(raw, core))["content"]
+
+
 def test_order_changes_no_byte_of_ordinary_traffic(core: Core) -> None:
     """With the real detector and identifiers that come again in other events, no event leaves a trace in the next."""
     raws = [

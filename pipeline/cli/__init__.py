@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import demo, generate, keys, policy, run
+from pipeline.cli import demo, generate, keys, policy, run, topics
 from pipeline.errors import PipelineError
 
 EXIT_ERROR = 2
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
+app.add_typer(topics.app, name="topics")
 app.command("run")(run.run_command)
 app.command("generate")(generate.generate_command)
 app.command("demo")(demo.demo_command)
@@ -72,5 +73,6 @@ def describe(error: BaseException) -> str:
 
 def _quiet_libraries() -> None:
     """Pin third-party loggers above DEBUG: some write the texts and rows that they handle there."""
-    for name in ("presidio-analyzer", "presidio-anonymizer", "clickhouse_connect", "tldextract", "urllib3", "filelock"):
+    libraries = ("presidio-analyzer", "presidio-anonymizer", "clickhouse_connect", "kafka", "tldextract", "urllib3")
+    for name in (*libraries, "filelock"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,40 @@
+"""Kafka's errors in one line: what failed, where, and what to check. Pure, and apart from the client's classes."""
+
+from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
+
+RIGHTS = "docs/retention.md lists the rights it needs"
+_AWAY = {
+    "KafkaTimeoutError",
+    "KafkaConnectionError",
+    "NodeNotReadyError",
+    "NoBrokersAvailable",
+    "RequestTimedOutError",
+}
+_LOGIN = {"AuthenticationFailedError", "SaslAuthenticationFailedError", "UnsupportedSaslMechanismError"}
+_DENIED = {"AuthorizationError", "TopicAuthorizationFailedError", "ClusterAuthorizationFailedError"}
+_OLD = {"IncompatibleBrokerVersion", "UnsupportedVersionError"}
+
+
+def to_error(doing: str, brokers: str, kind: type[BaseException]) -> PipelineError:
+    """Return our error for one of the client's, whose own text holds whole requests.
+
+    Args:
+        doing: what failed, as a verb.
+        brokers: where.
+        kind: the client's class.
+    """
+    names = {base.__name__ for base in kind.__mro__}
+    if names & _AWAY:
+        return SinkUnavailable(
+            f"cannot {doing}: no answer from Kafka at {brokers}. Check that a broker runs there, that its "
+            "advertised.listeners can be reached from here, and whether it wants TLS or a login (LETHE_BROKERS)"
+        )
+    if names & _LOGIN:
+        return ConfigError(f"cannot {doing}: Kafka at {brokers} refuses the login")
+    if names & _DENIED:
+        return ConfigError(f"cannot {doing}: Kafka at {brokers} does not allow it; {RIGHTS}")
+    if names & _OLD:
+        return ConfigError(f"cannot {doing}: Kafka at {brokers} is too old: 2.4 or newer")
+    if "KafkaConfigurationError" in names:
+        return ConfigError(f"cannot {doing}: an option of the connection is wrong")
+    return SinkUnavailable(f"cannot {doing}: Kafka at {brokers} answers {kind.__name__}")
