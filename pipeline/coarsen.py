@@ -80,6 +80,7 @@ def is_canonical(text: str) -> bool:
         and text[4] == text[7] == "-"  # a week date has as many characters
         and text[10] == "T"
         and text[17:20] != "60."
+        and text[11:13] != "24"  # which later versions of Python read as the next midnight
         and text[19] == "."
         and text[23] == "Z"
         and text.isascii()
