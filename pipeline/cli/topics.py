@@ -153,7 +153,7 @@ class _Session:
         self.admin = TopicAdmin(where.brokers)
         try:
             facts = self.admin.read_brokers(assumed)
-        except BaseException:
+        except BaseException:  # whatever stopped it, the connection must not stay
             self.admin.close()
             raise
         wishes = replace(wishes, event_bytes_max=chosen.event_bytes_max)

@@ -89,7 +89,7 @@ class Walk:
                 self._string(renamed.names, key, key, depth, None)
                 found = self._rules.secret_keys.get(normalize_key(key))
                 evidence = found or (named_secret(source, self._rules) if key == "value" else None) or evidence
-            kind = type(value)
+            kind = type(value)  # as `_value` does, without its call: this loop sees most of an event
             if kind is str:
                 self._string(out, key, value, depth, evidence)
             elif kind is dict:
