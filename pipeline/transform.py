@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pipeline.coarsen import coarsen_ip, format_timestamp, is_canonical, normalize_ip, parse_epoch, parse_timestamp
+from pipeline.coarsen import (
+    coarsen_ip,
+    format_timestamp,
+    is_canonical,
+    normalize_ip,
+    parse_epoch,
+    parse_timestamp,
+    truncate_to_minute,
+)
 from pipeline.errors import Reason, reject
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy
@@ -98,7 +106,7 @@ def _catalogue(mapping: Mapping[str, str], other: str) -> Apply:
 def _minute(making: Making) -> Apply:
     if making.rule.role is Role.RECEIVED_AT:
         return lambda _, times: times.minute
-    return lambda value, _: f"{format_timestamp(_to_ms(value, making.rule))[:17]}00.000Z"
+    return lambda value, _: format_timestamp(truncate_to_minute(_to_ms(value, making.rule)))
 
 
 def _pseudonym(making: Making) -> Apply:

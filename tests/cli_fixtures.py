@@ -30,18 +30,13 @@ class NoDetector:
 made = types.SimpleNamespace(make_presidio_detector=lambda table: NoDetector())
 sys.modules["pipeline.detect.presidio"] = made
 from pipeline.cli import main
-from pipeline.sinks.files import FileSink
-from pipeline.store.writer import StoreSink
-def announce(sink):
-    write = sink.write
-    def announced(self, fates):
-        report = write(self, fates)
-        print("wrote", file=sys.stderr, flush=True)
-        return report
-    sink.write = announced
+from pipeline.metrics import Metrics
 if os.environ.pop("ANNOUNCE", ""):
-    announce(FileSink)
-    announce(StoreSink)
+    count_write = Metrics.count_write
+    def announced(self, report):
+        count_write(self, report)  # the last thing that is done about a batch
+        print("wrote", file=sys.stderr, flush=True)
+    Metrics.count_write = announced
 if limit := os.environ.pop("FILE_BYTES_MAX", ""):
     import resource
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -98,7 +93,7 @@ def start(
         folder: where it runs; a key file is made there.
         arguments: of the command.
         stderr: where its standard error goes.
-        environ: more environment. ``ANNOUNCE=1`` makes it say ``wrote`` on standard error after each write,
+        environ: more environment. ``ANNOUNCE=1`` makes it say ``wrote`` on standard error once a write is counted,
             ``FILE_BYTES_MAX`` bounds the files it writes, as a full disk does.
     """
     if not (folder / "lethe.keys.json").exists():

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from pipeline.coarsen import DAY_MS
 from pipeline.policy.files import PolicyFiles
 from pipeline.policy.lint_types import Finding
-from pipeline.policy.record import DAY_MS
 from pipeline.policy.validator import Validator
 
 SINKS = ("raw", "content", "operational", "rejected", "control", "applied", "audit")

@@ -31,14 +31,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """A closed list of values: anything else is ``other``."""
+    """A closed list of values.
+
+    Attributes:
+        mapping: what a text stands for: a value itself, or an alias of one.
+        other: what any other text becomes.
+    """
 
     mapping: Mapping[str, str] = field(repr=False)
     other: str
-
-    def value_of(self, text: str) -> str:
-        """Return the catalogue's value for a text, by exact match or alias; otherwise ``other``."""
-        return self.mapping.get(text, self.other)
 
 
 @dataclass(frozen=True, slots=True)

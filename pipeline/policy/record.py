@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.coarsen import DAY_MS
 from pipeline.policy.model import FieldType, RecordField, RecordSchema
 from pipeline.policy.validator import FORMATS, Validator
 
-DAY_MS = 86_400_000
 _TYPES = {
     "string": FieldType.STRING,
     "integer": FieldType.INTEGER,

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.coarsen import DAY_MS
 from pipeline.policy.load import Policy
-from pipeline.policy.record import DAY_MS
 from pipeline.policy.shape import FieldRule
 
 HEADERS = ("field", "treatment", "goes to", "clause", "why")

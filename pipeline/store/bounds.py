@@ -10,9 +10,9 @@ one day younger. So a record lives between ``bound - slack - 1 day`` and ``bound
 import re
 from datetime import UTC, datetime
 
+from pipeline.coarsen import DAY_MS
 from pipeline.errors import PolicyError
 
-DAY_MS = 86_400_000
 SLACK_MS = DAY_MS
 
 _PARTITION_ID = re.compile(r"(\d{4})(\d{2})(\d{2})?", re.ASCII)

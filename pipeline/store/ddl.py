@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from pipeline.coarsen import DAY_MS
 from pipeline.errors import PolicyError
 from pipeline.policy.model import FieldType, RecordField, RecordSchema, SinkPolicy
-from pipeline.store.bounds import DAY_MS, check_bound, due_after_ms
+from pipeline.store.bounds import check_bound, due_after_ms
 
 DIGEST = "record_digest"
 INSERTED_AT = "inserted_at"

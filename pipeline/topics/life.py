@@ -8,11 +8,11 @@ docs/retention.md explains each term.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.coarsen import DAY_MS
 from pipeline.policy.model import RecordSchema, SinkPolicy
 from pipeline.topics.duration import format_ms
 from pipeline.topics.live import CHECK_INTERVAL, BrokerFacts
 
-DAY_MS = 86_400_000
 ARCHIVED_HOLD_MS = 2 * DAY_MS
 SLACK_MS = 15 * 60_000
 SEGMENT_PART = 10
