@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     policy = load_policy()
-    keys = Keyring((KeyEpoch("e1", 0, b"k" * 32),), {})
+    keys = Keyring((KeyEpoch("e1", 0, b"k" * 32),), {}, b"s" * 32)
     table = EntityTable.from_json(policy.entities)
     detectors: dict[str, Detector] = {"detection off": NoDetector(), "detection on": make_presidio_detector(table)}
     raws = [

@@ -77,7 +77,7 @@ class Watch:
 
 def measure(size: int, samples: int, block_events: int) -> list[tuple[int, int]]:
     """Run an input of ``size`` bytes; return (bytes read, bytes resident) at each sample."""
-    core = make_core(load_policy(), NoDetector(), Keyring((KeyEpoch("e1", 0, b"k" * 32),), {}))
+    core = make_core(load_policy(), NoDetector(), Keyring((KeyEpoch("e1", 0, b"k" * 32),), {}, b"s" * 32))
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)

@@ -17,6 +17,7 @@ from pipeline.records import Anonymized, ContentRecord, Facts, Fate, Operational
 from pipeline.redact import REDACTED
 from pipeline.rejects import make_rejection
 from pipeline.seal import PlainSealer, Sealer
+from pipeline.suppress import CLEAR, Subject, Suppressions, Verdict
 from pipeline.transform import Times, read_times
 from pipeline.useragent import UserAgentTable
 
@@ -29,11 +30,15 @@ class Admission:
         latest_ms: a later received_at is rejected: five minutes after the raw record's append.
         content_from_ms: an earlier request's content is not made; None admits all.
         operational_from_ms: an earlier request is rejected as expired; None admits all.
+        short_lived_from_ms: of an earlier request, fields that end before their record are null; None keeps them.
+        suppressions: whose events are restricted or erased; None is nobody's.
     """
 
     latest_ms: int
     content_from_ms: int | None = None
     operational_from_ms: int | None = None
+    short_lived_from_ms: int | None = None
+    suppressions: Suppressions | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +92,38 @@ def anonymize(decoded: Decoded, core: Core, admission: Admission) -> Anonymized:
     if admission.operational_from_ms is not None and times.received_at_ms < admission.operational_from_ms:
         reject(Reason.EXPIRED, plan.received.pointer)
     operational = plan.operational.fill(values, times)
+    verdict = _judge(operational["request_id"], values, times, core, admission)
+    if verdict.unlink:
+        operational.update(plan.unlinked)
+    if admission.short_lived_from_ms is not None and times.received_at_ms < admission.short_lived_from_ms:
+        operational.update(plan.short_lived)
     check_record(operational, policy.operational)
     facts = Facts(
         unknown_fields=unknown,
         dropped_fields=len(plan.dropped & values.keys()),
         duplicate_keys=decoded.duplicate_keys,
+        received_at_ms=times.received_at_ms,
+        key_epoch=core.keys.epoch_at(times.received_at_ms).name,
     )
     content = None
-    if admission.content_from_ms is not None and times.received_at_ms < admission.content_from_ms:
+    if verdict.outcome:
+        facts.content_outcome = verdict.outcome
+    elif admission.content_from_ms is not None and times.received_at_ms < admission.content_from_ms:
         facts.content_outcome = "expired"
     else:
         content = _content(operational["request_id"], values, times, core, facts)
     return Anonymized(content, OperationalRecord(operational["request_id"], operational), facts)
+
+
+def _judge(request_id: str, values: dict[str, Any], times: Times, core: Core, admission: Admission) -> Verdict:
+    """Ask the suppressions about an event: about its account, its API key and itself."""
+    suppressions = admission.suppressions
+    if not suppressions:
+        return CLEAR
+    named = ((subject, values.get(leaf)) for leaf, subject in core.plan.subjects)
+    pseudonyms = [core.keys.suppression(subject, value) for subject, value in named if value]
+    pseudonyms.append(core.keys.suppression(Subject.REQUEST, request_id))
+    return suppressions.judge(pseudonyms, times.received_at_ms)
 
 
 def _content(request_id: str, values: dict[str, Any], times: Times, core: Core, facts: Facts) -> ContentRecord:

@@ -4,55 +4,101 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from pipeline.config_types import HOST, duration, flag, name, parse, text, whole
 from pipeline.errors import ConfigError
 from pipeline.policy.lint_sinks import SINKS
 from pipeline.policy.load import Limits
+from pipeline.policy.model import SinkPolicy
+from pipeline.topics.duration import parse_ms
+from pipeline.topics.life import Wishes
+from pipeline.topics.settings import TopicSettings
 
 PREFIX = "LETHE_"
-_DEFAULTS = Limits()
+_LIMITS = Limits()
+_BYTES = (1024, 1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an operator sets. Each is ``LETHE_<NAME>`` in the environment, ``<name>`` in lethe.toml.
 
-    Attributes:
-        keys: path of the key file.
-        store: sink URL; it may hold a password, so it is never shown.
-        schemas: folder of the policy, "" for the shipped one.
-        event_schema: annotated event schema below that folder, "" for what policy.json says.
-        event_bytes_max: largest raw event, in bytes.
-        depth_max: deepest nesting of an event.
-        leaf_bytes_max: longest string leaf that is scanned, in bytes.
-        batch_events_max: events a write into a sink.
+    What each means stands beside it, and in docs/settings.md. The checks are those of `load_settings`: settings that
+    code makes by itself are taken as they are.
     """
 
-    keys: str = "lethe.keys.json"
-    store: str = field(default="chdb:./lethe-data", repr=False)
-    schemas: str = ""
-    event_schema: str = ""
-    event_bytes_max: int = _DEFAULTS.event_bytes_max
-    depth_max: int = _DEFAULTS.depth_max
-    leaf_bytes_max: int = _DEFAULTS.leaf_bytes_max
-    batch_events_max: int = 5000
+    keys: str = text("lethe.keys.json", "path of the key file")
+    store: str = text("chdb:./lethe-data", "sink URL; it may hold a password, so it is never shown", secret=True)
+    schemas: str = text("", "folder of the policy; empty: the shipped one")
+    event_schema: str = text("", "annotated event schema below that folder; empty: what policy.json says")
+    event_bytes_max: int = whole(_LIMITS.event_bytes_max, _BYTES, "bytes", "largest raw event")
+    # Depth ends at 128 because the walk recurses; a deeper event is no request that an API took.
+    depth_max: int = whole(_LIMITS.depth_max, (8, 128), "levels", "deepest nesting of an event")
+    leaf_bytes_max: int = whole(_LIMITS.leaf_bytes_max, _BYTES, "bytes", "longest string leaf that is scanned")
+    batch_events_max: int = whole(5000, (1, 1_000_000), "events", "events a write into a sink")
+
+    brokers: str = text("127.0.0.1:9092", "Kafka's brokers: `host:port`, several separated by commas")
+    topic_prefix: str = text("requests.", "stands before the policy's topic names")
+    topic_raw: str = text("", "whole name of raw's topic, where it differs; likewise below")
+    topic_content: str = text("", "of the content records' topic")
+    topic_operational: str = text("", "of the operational records' topic")
+    topic_rejected: str = text("", "of the rejections' topic")
+    topic_control: str = text("", "of the topic of restrictions and erasures")
+    topic_applied: str = text("", "of the topic that says how far these are applied")
+    topic_audit: str = text("", "of the audit log's topic")
+    admission: str = duration("", "oldest request of which content is made; empty: raw's retention bound")
+    archive: bool = flag("an archive stands behind the topics, so content and operational hold 48 h", default=True)
+
+    group: str = name("lethe", "consumer group of the workers")
+    instance_id: str = name("", "static member of the group, one a worker: a restart then moves no partitions")
+    # Brokers refuse less than 6 s (group.min.session.timeout.ms); for that long a dead worker's partitions stand still.
+    session_s: int = whole(15, (6, 60), "s", "how long the group waits for a silent worker")
+    batch_bytes_max: int = whole(1 << 20, _BYTES, "bytes", "records that are produced at once; at most event_bytes_max")
+    slice_ms: int = whole(100, (1, 1000), "ms", "longest work before what came of it is sent")
+    grace_s: int = whole(25, (1, 3600), "s", "for ending well after SIGTERM; orchestrators kill after 30 s by default")
+    delivery_s: int = whole(40, (5, 600), "s", "longest wait for a record to be acknowledged; then the worker ends")
+    stuck_s: int = whole(300, (5, 86_400), "s", "records waiting and no commit for so long ends the worker")
+    rejection_share_max: int = whole(50, (1, 100), "percent", "more rejected than this stops the worker; 100: never")
+    rejection_count_min: int = whole(200, (1, 1_000_000), "events", "rejections below which that share is not judged")
+    metrics_host: str = name("127.0.0.1", "address that /metrics, /healthz and /readyz listen on", HOST)
+    metrics_port: int = whole(9464, (0, 65_535), "", "their port; 0: none of them")
 
     def limits(self) -> Limits:
         """Return the bounds of one event."""
         return Limits(self.event_bytes_max, self.depth_max, self.leaf_bytes_max)
 
+    def topic_settings(self, sinks: Mapping[str, SinkPolicy]) -> TopicSettings:
+        """Return brokers and topic names.
 
-# Depth ends at 128 because the walk recurses; a deeper event is no request that an API took.
-_RANGES = {
-    "event_bytes_max": (1024, 1 << 30),
-    "depth_max": (8, 128),
-    "leaf_bytes_max": (1024, 1 << 30),
-    "batch_events_max": (1, 1_000_000),
-}
-_DIGITS_MAX = 10
-_NAMES = tuple(f.name for f in fields(Settings))
+        Args:
+            sinks: of the policy, by name.
+
+        Raises:
+            ConfigError: as `TopicSettings.check`.
+        """
+        names = {sink: str(getattr(self, f"topic_{sink}")) for sink in SINKS}
+        topics = {sink: topic for sink, topic in names.items() if topic and sink in sinks}
+        settings = TopicSettings(self.brokers, self.topic_prefix, topics)
+        settings.check(sinks)
+        return settings
+
+    def admission_ms(self, sinks: Mapping[str, SinkPolicy]) -> int:
+        """Return the age up to which content is made of a request: the one that the topics are derived with.
+
+        Args:
+            sinks: of the policy, by name.
+        """
+        return parse_ms("admission", self.admission) if self.admission else sinks["raw"].retention_ms
+
+    def wishes(self) -> Wishes:
+        """Return what the topics are derived with, as far as it is a setting."""
+        admission_ms = parse_ms("admission", self.admission) if self.admission else None
+        return Wishes(admission_ms, archive=self.archive, event_bytes_max=self.event_bytes_max)
+
+
+_FIELDS = {described.name: described for described in fields(Settings)}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,40}", re.ASCII)
 
 
@@ -63,19 +109,28 @@ def load_settings(environ: Mapping[str, str], toml_path: Path = Path("lethe.toml
         ConfigError: a setting is of the wrong type or out of range, or the file has one that is unknown; the text
             names it and where it stands, never its value.
     """
-    chosen: dict[str, str | int] = {}
-    for name, value in _read_toml(toml_path).items():
-        if name not in _NAMES:
-            raise ConfigError(f"{toml_path}: {_describe_unknown(name, '')}")
-        chosen[name] = _typed(name, value, f"{toml_path}: {name}")
-    for name in _NAMES:
-        if text := environ.get(_variable(name)):
-            chosen[name] = _typed(name, text, _variable(name))
-    return Settings(**chosen)  # type: ignore[arg-type]  # checked by _typed
+    chosen: dict[str, str | int | bool] = {}
+    for given, value in _read_toml(toml_path).items():
+        if given not in _FIELDS:
+            raise ConfigError(f"{toml_path}: {_describe_unknown(given, '')}")
+        chosen[given] = parse(_FIELDS[given], value, f"{toml_path}: {given}")
+    for known, described in _FIELDS.items():
+        if value := environ.get(variable_of(known)):
+            chosen[known] = parse(described, value, variable_of(known))
+    return _checked(chosen)
 
 
-TOPIC_VARIABLES = ("brokers", "topic_prefix", *(f"topic_{name}" for name in SINKS))
-"""Variables of `pipeline.topics.settings`; they have no place in lethe.toml."""
+def _checked(chosen: dict[str, str | int | bool]) -> Settings:
+    """Return the settings when they go together."""
+    settings = Settings(**chosen)  # type: ignore[arg-type]  # checked by parse
+    if settings.batch_bytes_max <= settings.event_bytes_max:
+        return settings
+    if "batch_bytes_max" in chosen:
+        raise ConfigError(
+            "batch_bytes_max must be at most event_bytes_max: brokers judge a batch as they judge a record. "
+            f"Lower {variable_of('batch_bytes_max')}, or raise {variable_of('event_bytes_max')}"
+        )
+    return _checked(chosen | {"batch_bytes_max": settings.event_bytes_max})
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
@@ -83,22 +138,23 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
 
     They are a warning, not an error: an environment is shared, and other versions have other settings.
     """
-    known = {_variable(name) for name in (*_NAMES, *TOPIC_VARIABLES)}
+    known = {variable_of(known) for known in _FIELDS}
     return [
-        _describe_unknown(name, PREFIX) for name in sorted(environ) if name.startswith(PREFIX) and name not in known
+        _describe_unknown(given, PREFIX) for given in sorted(environ) if given.startswith(PREFIX) and given not in known
     ]
 
 
-def _variable(name: str) -> str:
-    return f"{PREFIX}{name.upper()}"
+def variable_of(known: str) -> str:
+    """Return the environment's name of a setting."""
+    return f"{PREFIX}{known.upper()}"
 
 
-def _describe_unknown(name: str, prefix: str) -> str:
+def _describe_unknown(given: str, prefix: str) -> str:
     """Say that a name is no setting. A name of another form is not repeated: who knows what was pasted there."""
-    plain = name.removeprefix(prefix).lower()
-    shown = f"'{name}'" if _NAME.fullmatch(name) else "a name in it"
-    near = difflib.get_close_matches(plain.replace("-", "_"), _NAMES, n=1)
-    known = [_variable(known) if prefix else known for known in near or sorted(_NAMES)]
+    plain = given.removeprefix(prefix).lower()
+    shown = f"'{given}'" if _NAME.fullmatch(given) else "a name in it"
+    near = difflib.get_close_matches(plain.replace("-", "_"), _FIELDS, n=1)
+    known = [variable_of(known) if prefix else known for known in near or sorted(_FIELDS)]
     return f"{shown} is no setting; " + (f"did you mean '{known[0]}'?" if near else f"they are {', '.join(known)}")
 
 
@@ -113,16 +169,3 @@ def _read_toml(path: Path) -> Mapping[str, object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
         problem = "is not TOML"  # the exception quotes the file
     raise ConfigError(f"{path}: {problem}")
-
-
-def _typed(name: str, value: object, where: str) -> str | int:
-    if name not in _RANGES:
-        if not isinstance(value, str):
-            raise ConfigError(f"{where} must be a string")
-        return value
-    low, high = _RANGES[name]
-    text = str(value)
-    whole = text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX  # longer ones Python refuses to convert
-    if not whole or not low <= int(text) <= high:
-        raise ConfigError(f"{where} must be a whole number from {low} to {high}")
-    return int(text)

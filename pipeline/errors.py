@@ -1,5 +1,6 @@
 """The vocabulary of failures: each carries a reason and a pointer, never a value of an event."""
 
+import traceback
 from enum import StrEnum
 from typing import NoReturn
 
@@ -64,3 +65,10 @@ class DetectionFailed(PipelineError):  # noqa: N818 - as InvalidEvent
 def reject(reason: Reason, pointer: str = "") -> NoReturn:
     """Raise `InvalidEvent`. Call it outside ``except`` blocks, or the original stays in ``__context__``."""
     raise InvalidEvent(reason, pointer)
+
+
+def describe(error: BaseException) -> str:
+    """Name an exception by its type and place, never by its message, which can hold data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

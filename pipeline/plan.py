@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy
-from pipeline.policy.model import RecordSchema, Role
-from pipeline.policy.shape import FieldRule
+from pipeline.policy.model import REFERRING_ROLES, REFERRING_WAYS, RecordSchema, Role
+from pipeline.policy.shape import EventShape, FieldRule
+from pipeline.suppress import Subject
 from pipeline.transform import TRANSFORMS, Apply, Making, Times, as_it_is
 from pipeline.useragent import UserAgentTable
 
+_SUBJECTS = {Role.ACCOUNT: Subject.ACCOUNT, Role.API_KEY: Subject.API_KEY}
 _IDENTIFIER_ROLES = frozenset({Role.ACCOUNT, Role.API_KEY, Role.OWN_IDENTIFIER, Role.CLIENT_IP})
 
 
@@ -65,6 +67,9 @@ class Plan:
         dropped: names of leaves that go nowhere.
         identifiers: (name, entity type) of the leaves that identify the account.
         received: the leaf that says when the request came in.
+        subjects: (name, subject) of the leaves that suppressions may name.
+        unlinked: what takes the account out of an operational record: the fields that refer to it, null.
+        short_lived: likewise the fields that end before their record does.
     """
 
     operational: RecordPlan
@@ -73,6 +78,9 @@ class Plan:
     dropped: frozenset[str]
     identifiers: tuple[tuple[str, str], ...]
     received: FieldRule
+    subjects: tuple[tuple[str, Subject], ...]
+    unlinked: Mapping[str, None]
+    short_lived: Mapping[str, None]
 
 
 def make_plan(policy: Policy, keys: Keyring, user_agents: UserAgentTable) -> Plan:
@@ -85,7 +93,20 @@ def make_plan(policy: Policy, keys: Keyring, user_agents: UserAgentTable) -> Pla
         dropped=frozenset(rule.name for rule in rules.values() if not rule.targets),
         identifiers=tuple((r.name, r.entity) for r in rules.values() if r.role in _IDENTIFIER_ROLES),
         received=policy.shape.role(Role.RECEIVED_AT),
+        subjects=tuple((r.name, _SUBJECTS[r.role]) for r in rules.values() if r.role in _SUBJECTS),
+        unlinked=dict.fromkeys(referring_fields(policy.shape)),
+        short_lived={f.name: None for f in policy.operational.fields if f.null_after_ms is not None},
     )
+
+
+def referring_fields(shape: EventShape) -> list[str]:
+    """Return the operational fields that refer to the account: whatever is pseudonymous, or made of an address."""
+    return [
+        target.field
+        for rule in shape.rules.values()
+        for target in rule.targets
+        if target.record == "operational" and (rule.role in REFERRING_ROLES or target.how in REFERRING_WAYS)
+    ]
 
 
 def _record_plan(schema: RecordSchema, policy: Policy, keys: Keyring, user_agents: UserAgentTable) -> RecordPlan:

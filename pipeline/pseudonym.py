@@ -7,6 +7,9 @@ PSEUDONYM_FORMAT = r"^e[0-9]{1,6}:[0-9a-f]{64}$"
 DAY_PSEUDONYM_FORMAT = r"^d[0-9]{8}:[0-9a-f]{64}$"
 """A pseudonym under a day key (``d20261123``), which is destroyed soon after its day: client addresses."""
 
+SUPPRESSION_FORMAT = r"^s1:[0-9a-f]{64}$"
+"""A pseudonym under the suppression key, which never rotates: subjects of restrictions and erasures."""
+
 _DOMAIN = b"lethe pseudonym v1\0"
 
 

@@ -105,7 +105,9 @@ class Facts:
         unknown_fields: fields of the event that the schema does not declare.
         dropped_fields: declared fields and body keys that were dropped.
         duplicate_keys: keys that occurred again in one object (the last one wins).
-        content_outcome: ``stored``, ``expired``, ``restricted``, ``oversize`` or ``none`` (no body at all).
+        content_outcome: ``stored``, ``expired``, ``restricted``, ``erased`` or ``oversize``.
+        received_at_ms: when the request came in, epoch milliseconds.
+        key_epoch: name of the key epoch that its pseudonyms are under.
     """
 
     redactions: dict[str, int] = field(default_factory=dict)
@@ -113,6 +115,8 @@ class Facts:
     dropped_fields: int = 0
     duplicate_keys: int = 0
     content_outcome: str = "stored"
+    received_at_ms: int = 0
+    key_epoch: str = ""
 
 
 class Anonymized(NamedTuple):

@@ -1,6 +1,5 @@
 """The main job without a broker: raw events in, fates out to a sink, in bounded batches."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ from pipeline.metrics import Metrics
 from pipeline.records import Fate, Rejection
 from pipeline.rejects import make_rejection
 from pipeline.sinks.base import Sink, WriteReport
+from pipeline.tally import Tally
 
 FUTURE_SLACK_MS = 5 * 60 * 1000
 """An event may be this much later than now (design §2)."""
@@ -21,35 +21,17 @@ _REJECTIONS_SHOWN = 5
 
 
 @dataclass(slots=True)
-class Summary:
+class Summary(Tally):
     """What a run did: counts, closed names, and the first rejections, which are pointers."""
 
-    events: int = 0
-    bytes_read: int = 0
-    accepted: int = 0
-    rejections: Counter[str] = field(default_factory=Counter)
-    redactions: Counter[str] = field(default_factory=Counter)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    unknown_fields: int = 0
-    dropped_fields: int = 0
-    duplicate_keys: int = 0
     written: WriteReport = field(default_factory=WriteReport)
     first_rejections: list[Rejection] = field(default_factory=list)
 
     def count(self, fate: Fate) -> None:
         """Count one event."""
-        self.events += 1
-        if isinstance(fate, Rejection):
-            self.rejections[str(fate.reason)] += 1
-            if len(self.first_rejections) < _REJECTIONS_SHOWN:
-                self.first_rejections.append(fate)
-            return
-        self.accepted += 1
-        self.redactions.update(fate.facts.redactions)
-        self.outcomes[fate.facts.content_outcome] += 1
-        self.unknown_fields += fate.facts.unknown_fields
-        self.dropped_fields += fate.facts.dropped_fields
-        self.duplicate_keys += fate.facts.duplicate_keys
+        Tally.count(self, fate)  # a dataclass with slots is made anew, and super() means the one before
+        if isinstance(fate, Rejection) and len(self.first_rejections) < _REJECTIONS_SHOWN:
+            self.first_rejections.append(fate)
 
 
 def admit_for_store(now_ms: int, content_hold_ms: int | None, operational_hold_ms: int | None) -> Admission:

@@ -15,7 +15,7 @@ from pipeline.policy.load import Policy, load_policy
 
 RECEIVED_AT = "2026-11-23T10:00:00.123Z"
 RECEIVED_AT_MS = 1_795_428_000_123
-KEYS = Keyring((KeyEpoch("e1", 0, b"1" * 32),), {"2026-11-23": b"d" * 32})
+KEYS = Keyring((KeyEpoch("e1", 0, b"1" * 32),), {"2026-11-23": b"d" * 32}, b"s" * 32)
 OPEN_DOOR = Admission(latest_ms=RECEIVED_AT_MS + 300_000)
 
 

@@ -21,7 +21,8 @@ from test_architecture import LAYERS, ROOT
 
 from pipeline import cli
 from pipeline.anonymize import make_core, process
-from pipeline.config import _RANGES, Settings
+from pipeline.config import Settings, variable_of
+from pipeline.config_types import setting_of
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.presidio import make_presidio_detector
 from pipeline.policy.load import load_policy
@@ -83,15 +84,14 @@ def make_commands() -> str:
 
 
 def make_settings() -> str:
-    """Return the table of settings, described by the docstring of `Settings`."""
-    meanings = dict(re.findall(r"^ {8}(\w+): (.+)$", Settings.__doc__ or "", re.MULTILINE))
+    """Return the table of settings."""
     rows = []
-    for setting in fields(Settings):
-        low_high = _RANGES.get(setting.name)
-        default = f"`{setting.default}`" if setting.default else "none"
-        limits = f"{low_high[0]:,} to {low_high[1]:,}" if low_high else ""
-        rows.append((f"`LETHE_{setting.name.upper()}`", default, limits, meanings[setting.name]))
-    return table("variable | default | range | meaning", rows)
+    for described in fields(Settings):
+        known = setting_of(described)
+        default = str(described.default).lower() if isinstance(described.default, bool) else described.default
+        shown = f"`{default}`" if default != "" else "none"
+        rows.append((f"`{variable_of(described.name)}`", shown, known.unit, known.must_be, known.meaning))
+    return table("variable | default | unit | must be | meaning", rows)
 
 
 def make_example() -> str:
@@ -143,7 +143,7 @@ def make_layers() -> str:
 
 MAKERS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "commands": ("README.md", make_commands),
-    "settings": ("README.md", make_settings),
+    "settings": ("docs/settings.md", make_settings),
     "example": ("README.md", make_example),
     "policy": ("docs/policy.md", lambda: markdown(load_policy()).strip()),
     "policy-spend-log": ("docs/policy-spend-log.md", lambda: markdown(load_policy(event=SPEND_LOG)).strip()),

@@ -43,7 +43,7 @@ OPERATIONAL = RecordSchema(
     fields=(
         _field("request_id", S),
         _field("received_at", T),
-        _field("account", S),
+        _field("account", S, nullable=True),
         _field("api_key", S, nullable=True),
         _field("client_network", S, nullable=True, null_after_ms=30 * DAY_MS),
         _field("client_ip", S, nullable=True, null_after_ms=30 * DAY_MS),

@@ -13,16 +13,17 @@ MODULES = sorted((ROOT / "pipeline").rglob("*.py"))
 LAYERS = [
     {"pipeline", "pipeline.errors", "pipeline.records"},
     {"pipeline.codec", "pipeline.policy", "pipeline.coarsen", "pipeline.pseudonym", "pipeline.seal"},
-    {"pipeline.useragent", "pipeline.keys", "pipeline.detect", "pipeline.redact"},
+    {"pipeline.useragent", "pipeline.keys", "pipeline.detect", "pipeline.redact", "pipeline.suppress"},
     {"pipeline.extract", "pipeline.transform", "pipeline.plan", "pipeline.content"},
     {"pipeline.egress"},
     {"pipeline.rejects"},
-    {"pipeline.anonymize"},
+    {"pipeline.anonymize", "pipeline.tally"},
     {
         *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks"),
-        *("pipeline.store", "pipeline.synth", "pipeline.topics"),
+        *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client"),
     },
-    {"pipeline.config", "pipeline.run"},
+    {"pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery"},
+    {"pipeline.worker"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
 # Each big library has one door.
@@ -31,7 +32,10 @@ DOORS = {
     "presidio_analyzer": {"pipeline.detect.presidio"},
     "tldextract": {"pipeline.detect.presidio"},
     "regex": {"pipeline.detect.presidio"},
+    "aiokafka": {"pipeline.client"},
+    "faust": {"pipeline.worker.agent", "pipeline.worker.client_thread", "pipeline.worker.transport"},
     "kafka": {"pipeline.topics.admin"},
+    "uvloop": {"pipeline.worker.process"},
     "clickhouse_connect": {"pipeline.store.client"},
     "prometheus_client": {"pipeline.metrics"},
     "ua_parser": {"pipeline.useragent"},
@@ -48,6 +52,9 @@ PURE = [
     *("pipeline.detect.fold", "pipeline.detect.needles", "pipeline.detect.cues", "pipeline.detect.node"),
     *("pipeline.detect.recognizer", "pipeline.detect.entities", "pipeline.keys.keyring", "pipeline.keys.keyformat"),
     *("pipeline.policy.shape", "pipeline.policy.record", "pipeline.policy.body"),
+    *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
+    *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
+    *("pipeline.worker.slices", "pipeline.worker.watermark"),
 ]
 LINES_MAX = 260
 FUNCTION_LINES_MAX = 70

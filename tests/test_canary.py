@@ -29,13 +29,14 @@ from pipeline.codec import decode
 from pipeline.errors import InvalidEvent
 from pipeline.inputs import RawEvent
 from pipeline.keys.keyfile import init_keyfile
-from pipeline.metrics import Metrics
+from pipeline.metrics import Metrics, WorkerMetrics
 from pipeline.records import Anonymized, Source
 from pipeline.run import Summary, run
 from pipeline.sinks.files import NAMES, FileSink
 from pipeline.sinks.memory import MemorySink
 from pipeline.synth import Canary, SyntheticEvent, generate_events
 from pipeline.synth.verdict import Verdict, judge_canaries
+from pipeline.tally import Tally
 
 SEED, COUNT = 20, 400
 CONTENT = NAMES[0]
@@ -203,12 +204,15 @@ class Outcome:
 def outcome(traffic: Traffic, core: Core, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Run the traffic into files and into memory, and keep everything that was said meanwhile."""
     folder, heard, metrics = tmp_path_factory.mktemp("canary") / "out", Heard(), Metrics()
-    events, memory = _lines(traffic), MemorySink()
+    events, memory, tally, slices = _lines(traffic), MemorySink(), Tally(), WorkerMetrics()
     with listening(heard, "the run"):
         summary = run(events, core, FileSink(folder), lambda: OPEN_DOOR, batch_max=64, metrics=metrics)
         run(events, core, memory, lambda: OPEN_DOOR, batch_max=100_000, metrics=Metrics())
         raised = [error for error in (raised_by(raw, core) for raw in traffic.raws) if error is not None]
         fates = [process(event.raw, event.source, core, OPEN_DOOR) for event in events]
+        for fate in fates:
+            tally.count(fate)
+        slices.batch_done(tally, {}, [1.0])
         kept = [*memory.content.values(), *memory.operational.values(), *memory.rejected.values(), memory]
         good = [fate for fate in fates if isinstance(fate, Anonymized)]
         parts = [part for fate in good for part in (*fate, fate.content and fate.content.body)]
@@ -221,6 +225,7 @@ def outcome(traffic: Traffic, core: Core, tmp_path_factory: pytest.TempPathFacto
             summary,
             summary.written,
             metrics,
+            tally,
             *events,
             *traffic.canaries,
         ]
@@ -230,6 +235,7 @@ def outcome(traffic: Traffic, core: Core, tmp_path_factory: pytest.TempPathFacto
     content = {json.loads(line)["request_id"]: line for line in files[CONTENT].splitlines()}
     in_memory = "\n".join(outputs(fate)["rejected"].decode() for fate in memory.rejected.values())
     places = {**heard.places, **files, "rejected in memory": in_memory, "metrics": metrics.render().decode()}
+    places["worker's metrics"] = slices.render().decode()
     return Outcome(places, content, summary, heard.loggers, len(raised))
 
 
@@ -279,6 +285,7 @@ def test_the_run_was_what_it_should_be(traffic: Traffic, outcome: Outcome) -> No
     assert {"EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "CALL", "MEDIA"} <= set(outcome.summary.redactions)
     assert len({canary.kind for canary in traffic.canaries}) > 25
     assert all(outcome.places[place] for place in (*NAMES, "reprs", "exceptions", "metrics", "rejected in memory"))
+    assert 'lethe_requests_total{model="other"}' in outcome.places["worker's metrics"]
 
 
 def _raise(error: Exception, cause: Exception | None = None) -> None:

@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -29,7 +30,8 @@ NOW_MS = 1795435200000  # 2026-11-23T12:00:00Z
 E1 = KeyEpoch("e1", 0, b"1" * 32)
 E2 = KeyEpoch("e2", NOW_MS, b"2" * 32)
 DAYS = {"2026-11-22": b"a" * 32, "2026-11-23": b"b" * 32}
-RING = Keyring((E1, E2), DAYS)
+SUPPRESSION = b"s" * 32
+RING = Keyring((E1, E2), DAYS, SUPPRESSION)
 
 
 @pytest.fixture
@@ -78,24 +80,49 @@ def test_one_day_links_and_two_days_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "days", "fault"),
+    ("epochs", "days", "suppression", "fault"),
     [
-        ((), {}, "no key epoch"),
-        ((E2, E1), {}, "epoch e1 is not valid from later than epoch e2"),
-        ((E1, KeyEpoch("e2", 0, b"2" * 32)), {}, "epoch e2 is not valid from later than epoch e1"),
-        ((E1, KeyEpoch("e1", 5, b"2" * 32)), {}, "the same name"),
-        ((E1, KeyEpoch("e2", 5, E1.key)), {}, "the same key"),
-        ((E1,), {"2026-11-23": E1.key}, "the same key"),
-        ((E1,), {"2026-11-23": b"b" * 31}, "the key of day 2026-11-23 is not 32 bytes long"),
-        ((E1,), {"20261123": b"b" * 32}, "not YYYY-MM-DD"),
-        ((E1,), {"2026-W48-1": b"b" * 32}, "not YYYY-MM-DD"),
-        ((E1,), {"2026-02-30": b"b" * 32}, "not YYYY-MM-DD"),
+        ((), {}, SUPPRESSION, "no key epoch"),
+        ((E2, E1), {}, SUPPRESSION, "epoch e1 is not valid from later than epoch e2"),
+        ((E1, KeyEpoch("e2", 0, b"2" * 32)), {}, SUPPRESSION, "epoch e2 is not valid from later than epoch e1"),
+        ((E1, KeyEpoch("e1", 5, b"2" * 32)), {}, SUPPRESSION, "the same name"),
+        ((E1, KeyEpoch("e2", 5, E1.key)), {}, SUPPRESSION, "a key is there twice"),
+        ((E1,), {"2026-11-23": E1.key}, SUPPRESSION, "a key is there twice"),
+        ((E1,), {"2026-11-22": b"b" * 32, "2026-11-23": b"b" * 32}, SUPPRESSION, "a key is there twice"),
+        ((E1,), {}, E1.key, "a key is there twice"),
+        ((E1,), DAYS, DAYS["2026-11-22"], "a key is there twice"),
+        ((E1,), {}, b"s" * 31, "the suppression key is not 32 bytes long"),
+        ((E1,), {}, b"s" * 33, "the suppression key is not 32 bytes long"),
+        ((E1,), {"2026-11-23": b"b" * 31}, SUPPRESSION, "the key of day 2026-11-23 is not 32 bytes long"),
+        ((E1,), {"20261123": b"b" * 32}, SUPPRESSION, "not YYYY-MM-DD"),
+        ((E1,), {"2026-W48-1": b"b" * 32}, SUPPRESSION, "not YYYY-MM-DD"),
+        ((E1,), {"2026-02-30": b"b" * 32}, SUPPRESSION, "not YYYY-MM-DD"),
     ],
 )
-def test_a_ring_that_breaks_a_rule_is_refused(epochs: tuple[KeyEpoch, ...], days: dict[str, bytes], fault: str) -> None:
+def test_a_ring_that_breaks_a_rule_is_refused(
+    epochs: tuple[KeyEpoch, ...], days: dict[str, bytes], suppression: bytes, fault: str
+) -> None:
     """Order, names, lengths, days and distinct keys are checked before any key is used."""
     with pytest.raises(KeyringError, match=fault):
-        Keyring(epochs, days)
+        Keyring(epochs, days, suppression)
+
+
+@given(st.sampled_from(["account", "api_key", "request"]), st.text(max_size=30), st.sampled_from([(E1,), (E1, E2)]))
+@settings(deadline=None)
+def test_a_suppression_pseudonym_follows_no_epoch_and_no_day(
+    subject: str, value: str, epochs: tuple[KeyEpoch, ...]
+) -> None:
+    """The suppression key alone makes it, so that an erasure still finds its account when other keys are gone."""
+    expected = pseudonymize(SUPPRESSION, "s1", subject, value)
+    assert Keyring(epochs, {}, SUPPRESSION).suppression(subject, value) == RING.suppression(subject, value) == expected
+    assert expected != Keyring(epochs, DAYS, b"t" * 32).suppression(subject, value)
+
+
+def test_a_suppression_pseudonym_is_none_of_a_record() -> None:
+    """Nobody can join control entries to records: the same value under one field's name has other digests there."""
+    digests = {RING.suppression(subject, "acct_example").split(":")[1] for subject in ("account", "api_key", "request")}
+    digests |= {RING.pseudonym("account", "acct_example", at_ms).split(":")[1] for at_ms in (0, NOW_MS)}
+    assert len(digests) == 5
 
 
 @pytest.mark.parametrize(("name", "key"), [("", b"1" * 32), ("d1", b"1" * 32), ("e1234567", b"1" * 32), ("e1", b"1")])
@@ -122,7 +149,7 @@ def test_keys_are_not_pickled_or_copied(secret: object) -> None:
 def test_a_ring_cannot_be_changed() -> None:
     """Day keys are a copy of their own that nobody can write to."""
     days = dict(DAYS)
-    ring = Keyring((E1,), days)
+    ring = Keyring((E1,), days, SUPPRESSION)
     days.clear()
     assert ring.day_keys == DAYS
     with pytest.raises(TypeError):
@@ -142,13 +169,14 @@ def test_a_new_file_serves_every_time_and_four_days(path: Path) -> None:
 
 
 def test_the_file_is_the_documented_json(path: Path) -> None:
-    """Version, epochs and days, with keys of 32 bytes in base64 and times in RFC 3339."""
+    """Version, epochs, days and suppression, with keys of 32 bytes in base64 and times in RFC 3339."""
     document = json.loads(path.read_text())
-    assert list(document) == ["version", "epochs", "days"]
+    assert list(document) == ["version", "epochs", "days", "suppression"]
     assert document["version"] == 1
     assert document["epochs"][0]["valid_from"] == "1970-01-01T00:00:00.000Z"
-    keys = [document["epochs"][0]["key"], *document["days"].values()]
-    assert [len(base64.b64decode(key)) for key in keys] == [32] * 5
+    keys = [document["epochs"][0]["key"], *document["days"].values(), document["suppression"]]
+    assert [len(base64.b64decode(key)) for key in keys] == [32] * 6
+    assert len(set(keys)) == 6
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
@@ -241,6 +269,22 @@ def test_the_owner_must_be_the_user_or_root(
 
 KEY_TEXT = base64.b64encode(b"secret-secret-secret-secret-yes!").decode()
 EPOCH = {"name": "e1", "valid_from": "1970-01-01T00:00:00.000Z", "key": KEY_TEXT}
+OTHER_TEXT = base64.b64encode(b"another-another-another-another!").decode()
+WHOLE = {"version": 1, "epochs": [EPOCH], "days": {}, "suppression": OTHER_TEXT}
+
+
+def _without(name: str) -> str:
+    return json.dumps({member: value for member, value in WHOLE.items() if member != name})
+
+
+def _with(**changed: Any) -> str:
+    return json.dumps({**WHOLE, **changed})
+
+
+def test_the_example_that_is_spoiled_below_is_whole(path: Path) -> None:
+    """Each malformed file below has one fault of its own."""
+    path.write_text(_with())
+    assert repr(load_keyring(path)) == "Keyring(e1)"
 
 
 @pytest.mark.parametrize(
@@ -249,26 +293,34 @@ EPOCH = {"name": "e1", "valid_from": "1970-01-01T00:00:00.000Z", "key": KEY_TEXT
         KEY_TEXT,
         f'{{"version": 1, "epochs": "{KEY_TEXT}',
         json.dumps(KEY_TEXT),
-        json.dumps({"version": 1, "epochs": [EPOCH]}),
-        json.dumps({"version": KEY_TEXT, "epochs": [EPOCH], "days": {}}),
-        json.dumps({"version": 2, "epochs": [EPOCH], "days": {}}),
-        json.dumps({"version": 1, "epochs": {"e1": KEY_TEXT}, "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH], "days": [KEY_TEXT]}),
-        json.dumps({"version": 1, "epochs": [EPOCH], "days": {}, KEY_TEXT: 1}),
-        json.dumps({"version": 1, "epochs": [KEY_TEXT], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {KEY_TEXT: 1}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"name": KEY_TEXT}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"name": 1}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"valid_from": KEY_TEXT}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"valid_from": 0}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"key": KEY_TEXT + "é"}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"key": KEY_TEXT[:-4]}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"key": "*" + KEY_TEXT}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH | {"key": None}], "days": {}}),
-        json.dumps({"version": 1, "epochs": [EPOCH], "days": {KEY_TEXT: KEY_TEXT}}),
-        json.dumps({"version": 1, "epochs": [EPOCH], "days": {KEY_TEXT: None}}),
-        json.dumps({"version": 1, "epochs": [EPOCH], "days": {"2026-11-23": KEY_TEXT}}),
-        json.dumps({"version": 1, "epochs": [EPOCH], "days": {"2026-11-23": KEY_TEXT[1:]}}),
+        _without("version"),
+        _without("epochs"),
+        _without("days"),
+        _without("suppression"),
+        _with(version=KEY_TEXT),
+        _with(version=2),
+        _with(epochs={"e1": KEY_TEXT}),
+        _with(days=[KEY_TEXT]),
+        _with(**{KEY_TEXT: 1}),
+        _with(epochs=[KEY_TEXT]),
+        _with(epochs=[EPOCH | {KEY_TEXT: 1}]),
+        _with(epochs=[EPOCH | {"name": KEY_TEXT}]),
+        _with(epochs=[EPOCH | {"name": 1}]),
+        _with(epochs=[EPOCH | {"valid_from": KEY_TEXT}]),
+        _with(epochs=[EPOCH | {"valid_from": 0}]),
+        _with(epochs=[EPOCH | {"key": KEY_TEXT + "é"}]),
+        _with(epochs=[EPOCH | {"key": KEY_TEXT[:-4]}]),
+        _with(epochs=[EPOCH | {"key": "*" + KEY_TEXT}]),
+        _with(epochs=[EPOCH | {"key": None}]),
+        _with(days={KEY_TEXT: OTHER_TEXT}),
+        _with(days={KEY_TEXT: None}),
+        _with(days={"2026-11-23": KEY_TEXT}),
+        _with(days={"2026-11-23": KEY_TEXT[1:]}),
+        _with(suppression=KEY_TEXT),
+        _with(suppression=KEY_TEXT[1:]),
+        _with(suppression=KEY_TEXT[:-4]),
+        _with(suppression=[KEY_TEXT]),
+        _with(suppression=None),
         "[" * 100_000,
         KEY_TEXT * 30_000,
     ],
@@ -279,7 +331,8 @@ def test_a_malformed_file_is_refused_without_quoting_it(path: Path, document: st
     with pytest.raises(KeyringError, match="key file") as caught:
         load_keyring(path)
     shown = "".join(f"{error!s}{error!r}{vars(error)}" for error in _chain(caught.value))
-    assert not any(KEY_TEXT[at : at + 8] in shown for at in range(len(KEY_TEXT) - 8))
+    for text in (KEY_TEXT, OTHER_TEXT):
+        assert not any(text[at : at + 8] in shown for at in range(len(text) - 8))
     assert caught.value.__context__ is None
 
 
@@ -317,7 +370,7 @@ def test_rolling_makes_the_days_to_come_and_removes_the_expired(
     after = load_keyring(path)
     assert (created, removed) == (report.created, report.removed)
     assert (set(before.day_keys) | set(created)) - set(removed) == set(after.day_keys)
-    assert before.epochs == after.epochs
+    assert (before.epochs, before.suppression_key) == (after.epochs, after.suppression_key)
     assert all(before.day_keys[day] == after.day_keys[day] for day in set(before.day_keys) & set(after.day_keys))
 
 
@@ -407,7 +460,7 @@ def test_rotating_adds_the_next_epoch(path: Path) -> None:
     after = load_keyring(path)
     assert (made.name, made.valid_from_ms, again.name) == ("e2", NOW_MS + HOUR_MS, "e3")
     assert (*before.epochs, made, again) == after.epochs
-    assert before.day_keys == after.day_keys
+    assert (before.day_keys, before.suppression_key) == (after.day_keys, after.suppression_key)
     assert after.epoch_at(NOW_MS + HOUR_MS - 1).name == "e1"
 
 
@@ -455,8 +508,8 @@ def test_the_command_makes_rolls_rotates_and_shows(command: "_Command", tmp_path
         "day\t2026-11-24\t2026-11-24T00:00:00.000Z\nday\t2026-11-25\t2026-11-25T00:00:00.000Z\n"
     )
     document = json.loads((tmp_path / "mine.json").read_text())
-    keys = [*(epoch["key"] for epoch in document["epochs"]), *document["days"].values()]
-    assert len(keys) == 6
+    keys = [*(epoch["key"] for epoch in document["epochs"]), *document["days"].values(), document["suppression"]]
+    assert len(keys) == 7
     assert not any(key in printed for key in keys)
 
 

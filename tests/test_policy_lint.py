@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from pipeline.errors import PolicyError, Reason
+from pipeline.plan import referring_fields
 from pipeline.policy.files import PolicyFiles, default_schemas_dir, read_policy_files
 from pipeline.policy.lint import lint
-from pipeline.policy.load import Limits, load_policy
+from pipeline.policy.load import Limits, compile_policy, load_policy
 
 SHAPES = [None, "spend_log/v1/event.schema.json"]
 Break = Callable[[dict[str, Any]], object]
@@ -33,10 +34,30 @@ def files_with(**changes: Break) -> PolicyFiles:
     )  # fmt: skip
 
 
+def reroute(event: dict[str, Any], name: str, role: str, treatment: str, how: str, record: str = "operational") -> None:
+    """Add a leaf that goes to the field ``note`` of a record, with a role ("" for none) and a treatment."""
+    target = {"record": record, "field": "note"} | ({"as": how} if how else {})
+    note = {"treatment": treatment, "to": [target], "why": "A leaf for this test.", "clause": "§5"}
+    note |= {"role": role, "entity": "ACCOUNT_ID"} if role else {}
+    event["properties"][name] = {"type": "string", "x-privacy": note | {"format": "uuid"}}
+
+
+def with_note(records: dict[str, Any], record: str, form: str, *, nullable: bool = False) -> None:
+    """Declare the field ``note`` in a record."""
+    node = {"type": ["string", "null"] if nullable else "string", "x-format": form, "x-why": "A field for this test."}
+    records[record]["properties"]["note"] = node
+    records[record]["required"].append("note")
+
+
 def prop(event: dict[str, Any], name: str) -> dict[str, Any]:
     """Return a top-level property of the event schema."""
     found: dict[str, Any] = event["properties"][name]
     return found
+
+
+def operational_field(records: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a field of the operational record."""
+    return prop(records["operational"], name)
 
 
 BROKEN: list[tuple[str, str, dict[str, Break]]] = [
@@ -56,6 +77,20 @@ BROKEN: list[tuple[str, str, dict[str, Break]]] = [
     ("1", "leaf_and_object", {"event": lambda e: prop(e, "node")["x-privacy"].update({"from": "/client"})}),
     ("1", "types_differ", {"event": lambda e: prop(e, "status").update(type="boolean")}),
     ("1", "record_that_allows_other_fields", {"records": lambda r: r["operational"].pop("additionalProperties")}),
+    ("1", "record_that_is_missing", {"records": lambda r: r.pop("control")}),
+    ("1", "account_that_cannot_be_unlinked", {"records": lambda r: operational_field(r, "account").update(
+        type="string")}),
+    ("1", "address_that_cannot_be_unlinked", {"records": lambda r: (
+        operational_field(r, "client_ip").pop("x-null-after-days"),
+        operational_field(r, "client_ip").update(type="string"))}),
+    ("1", "pseudonym_without_a_role_that_cannot_be_unlinked", {
+        "event": lambda e: reroute(e, "end_user", "", "pseudonymize", ""),
+        "records": lambda r: with_note(r, "operational", "pseudonym")}),
+    ("1", "own_identifier_that_cannot_be_unlinked", {
+        "event": lambda e: reroute(e, "team", "own_identifier", "operational", ""),
+        "records": lambda r: with_note(r, "operational", "uuid")}),
+    ("1", "short_lived_field_that_cannot_be_null", {"records": lambda r: operational_field(r, "status").update(
+        {"x-null-after-days": 30})}),
     ("1", "catalogue_without_other", {"catalogues": lambda c: c["models"].pop("other")}),
     ("2", "free_text_operational", {"event": lambda e: prop(e, "node")["x-privacy"].pop("catalogue")}),
     ("2", "bounded_pattern_operational", {"event": lambda e: prop(e, "node").update(pattern="^[a-z0-9:.-]{1,64}$")}),
@@ -67,6 +102,12 @@ BROKEN: list[tuple[str, str, dict[str, Break]]] = [
     ("2", "record_string_with_a_pattern", {"records": lambda r: prop(r["operational"], "node").update(pattern="^.*$")}),
     ("2", "free_text_in_clear_part_of_content", {"records": lambda r: r["content"]["properties"].update(
         note={"type": "string", "x-why": "a note of somebody"})}),
+    ("3", "address_in_content", {
+        "event": lambda e: reroute(e, "proxy", "", "coarsen", "network", "content"),
+        "records": lambda r: with_note(r, "content", "network", nullable=True)}),
+    ("3", "account_in_content", {
+        "event": lambda e: reroute(e, "owner", "own_identifier", "operational", "", "content"),
+        "records": lambda r: with_note(r, "content", "uuid", nullable=True)}),
     ("3", "shared_field_that_is_no_link", {"records": lambda r: r["operational"]["x-record"]["links"].pop("model")}),
     ("3", "second_link_slipped_in", {"records": lambda r: r["content"]["properties"].update(
         node=r["operational"]["properties"]["node"])}),
@@ -92,9 +133,66 @@ def test_a_broken_rule_is_found(rule: str, changes: dict[str, Break]) -> None:
     assert rule in {finding.rule for finding in lint(files_with(**changes))}
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {
+                "event": lambda e: reroute(e, "end_user", "", "pseudonymize", ""),
+                "records": lambda r: with_note(r, "operational", "pseudonym", nullable=True),
+            },
+            [],
+        ),
+        (
+            {"records": lambda r: prop(r["operational"], "account").update(type="string")},
+            ["/account/id: refers to the account, so the field 'account' must allow null [rule 1]"],
+        ),
+        (
+            {
+                "event": lambda e: reroute(e, "proxy", "", "coarsen", "network", "content"),
+                "records": lambda r: with_note(r, "content", "network", nullable=True),
+            },
+            ["/proxy: refers to the account and goes into the content record [rule 3]"],
+        ),
+        (
+            {"records": lambda r: r.pop("control")},
+            ["/records/control: is missing: every record has its schema [rule 1]"],
+        ),
+        (
+            {"records": lambda r: prop(r["control"], "action").pop("enum")},
+            ["/action: could hold free text: give it x-format, x-catalogue or enum [rule 2]"],
+        ),
+    ],
+)
+def test_a_finding_is_that_and_nothing_else(changes: dict[str, Break], expected: list[str]) -> None:
+    """What refers to an account is found wherever its record cannot drop it, and only there; an enum is closed."""
+    found = [str(finding).partition(".json")[2] for finding in lint(files_with(**changes))]
+    assert found == expected
+
+
 def test_every_rule_has_a_broken_example() -> None:
     """All five rules of design §3 have an example above."""
     assert {b[0] for b in BROKEN} == {"1", "2", "3", "4", "5"}
+
+
+@pytest.mark.parametrize(
+    ("to", "form"),
+    [
+        (("", "pseudonymize", ""), "pseudonym"),
+        (("", "coarsen", "network"), "network"),
+        (("own_identifier", "operational", ""), "uuid"),
+    ],
+)
+def test_whatever_refers_to_the_account_is_unlinked(to: tuple[str, str, str], form: str) -> None:
+    """Roles say what refers to it, and so does a pseudonym or a network of a leaf without a role."""
+    shipped = {"account", "api_key", "client_network", "client_ip"}
+    for event in SHAPES:
+        assert set(referring_fields(load_policy(event=event).shape)) == shipped
+    files = files_with(
+        event=lambda e: reroute(e, "added", *to), records=lambda r: with_note(r, "operational", form, nullable=True)
+    )
+    assert lint(files) == []
+    assert set(referring_fields(compile_policy(files, Limits()).shape)) == shipped | {"note"}
 
 
 def test_a_policy_that_breaks_a_rule_does_not_load(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_sink_that_fails_ends_the_run(bare_core: Core) -> None:
 
 def test_a_missing_key_ends_the_run(policy: Policy) -> None:
     """An event that no key epoch covers stops the run; it is neither rejected nor passed over."""
-    core = make_core(policy, NoDetector(), Keyring((KeyEpoch("e1", RECEIVED_AT_MS + 1, b"1" * 32),), {}))
+    core = make_core(policy, NoDetector(), Keyring((KeyEpoch("e1", RECEIVED_AT_MS + 1, b"1" * 32),), {}, b"s" * 32))
     sink = CountingSink()
     lines = [b"not json", to_lines([base_event()]).rstrip()]
     with pytest.raises(KeyringError):

@@ -85,6 +85,16 @@ def test_a_record_reads_back_as_it_was_written(opened: Opener) -> None:
     )
 
 
+def test_an_unlinked_record_is_stored_without_its_account(opened: Opener) -> None:
+    """What refers to the account is null for an erased one, and a column takes that."""
+    store = opened()
+    gone = ("account", "api_key", "client_network", "client_ip")
+    event = make_event(1, operational=dict.fromkeys(gone), body=None)
+    assert WriteReport(operational=1) == _sink(store).write([event])
+    rows = store.query("SELECT account, api_key, client_network, client_ip, status FROM operational").rows
+    assert rows == [(*[None] * 4, 200)]
+
+
 def test_a_rejection_is_stored_once(opened: Opener) -> None:
     """A rejection is known by topic, partition and offset; the first reason given for one stays."""
     store = opened()

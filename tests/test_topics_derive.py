@@ -12,7 +12,7 @@ from pipeline.topics.derive import DerivedTopic, derive_topics
 from pipeline.topics.duration import format_ms, parse_ms
 from pipeline.topics.life import Basis, Wishes, life_of
 from pipeline.topics.live import CHECK_INTERVAL, DELETE_DELAY, TIERED, BrokerFacts
-from pipeline.topics.settings import TopicSettings, load_topic_settings
+from pipeline.topics.settings import TopicSettings
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -272,7 +272,7 @@ def test_a_span_below_zero_is_shown_with_its_sign() -> None:
 def test_topic_names_come_from_prefix_and_overrides(policy: Policy) -> None:
     """A prefix of one's own, one whole name, and an empty variable that counts as none."""
     environ = {"LETHE_TOPIC_PREFIX": "eu.", "LETHE_TOPIC_RAW": "gateway-events", "LETHE_TOPIC_CONTENT": ""}
-    settings = load_topic_settings(environ, policy.sinks)
+    settings = load_settings(environ, Path("none.toml")).topic_settings(policy.sinks)
     names = [settings.topic_of(policy.sinks[name]) for name in ("raw", "content")]
     assert (settings.brokers, names) == ("127.0.0.1:9092", ["gateway-events", "eu.content"])
 
@@ -280,9 +280,9 @@ def test_topic_names_come_from_prefix_and_overrides(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"LETHE_BROKERS": "secret@example.com"}, "LETHE_BROKERS must be host:port"),
-        ({"LETHE_TOPIC_PREFIX": "secret/"}, "LETHE_TOPIC_PREFIX gives no topic name"),
-        ({"LETHE_TOPIC_RAW": "secret topic"}, "LETHE_TOPIC_RAW gives no topic name"),
+        ({"LETHE_BROKERS": "secret@example.com"}, r"^brokers \(LETHE_BROKERS\) must be host:port"),
+        ({"LETHE_TOPIC_PREFIX": "secret/"}, r"^topic_prefix \(LETHE_TOPIC_PREFIX\) gives no topic name"),
+        ({"LETHE_TOPIC_RAW": "secret topic"}, r"^topic_raw \(LETHE_TOPIC_RAW\) gives no topic name"),
         ({"LETHE_TOPIC_RAW": "requests.content"}, "would share a topic"),
         ({"LETHE_TOPIC_RAW": "requests_content"}, "would share a topic"),
     ],
@@ -290,14 +290,14 @@ def test_topic_names_come_from_prefix_and_overrides(policy: Policy) -> None:
 def test_settings_that_are_wrong_are_named_not_repeated(policy: Policy, environ: dict[str, str], message: str) -> None:
     """The message names the variable; two sinks never share a topic, nor names that Kafka takes for one."""
     with pytest.raises(ConfigError, match=message) as refused:
-        load_topic_settings(environ, policy.sinks)
+        load_settings(environ, Path("none.toml")).topic_settings(policy.sinks)
     assert "secret" not in str(refused.value)
 
 
 def test_brokers_may_be_several_and_of_any_address(policy: Policy) -> None:
     """Names, IPv4 and IPv6 addresses, with spaces after the commas."""
     brokers = "kafka-1.example.org:9092, 192.0.2.7:9093,[2001:db8::1]:9092"
-    assert load_topic_settings({"LETHE_BROKERS": brokers}, policy.sinks).brokers == brokers
+    assert Settings(brokers=brokers).topic_settings(policy.sinks).brokers == brokers
 
 
 def test_only_operational_records_end_early() -> None:

@@ -2,14 +2,13 @@
 
 import logging
 import sys
-import traceback
 from typing import Annotated
 
 import typer
 
 from pipeline import __version__
-from pipeline.cli import demo, generate, keys, policy, run, topics
-from pipeline.errors import PipelineError
+from pipeline.cli import demo, generate, keys, policy, rejected, replay, run, topics, worker
+from pipeline.errors import PipelineError, describe
 
 EXIT_ERROR = 2
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -31,6 +30,9 @@ app.add_typer(topics.app, name="topics")
 app.command("run")(run.run_command)
 app.command("generate")(generate.generate_command)
 app.command("demo")(demo.demo_command)
+app.command("rejected")(rejected.rejected_command)
+app.command("replay")(replay.replay_command)
+app.command("worker")(worker.worker_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -62,13 +64,6 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence: the message of an unforeseen error can hold data
         typer.echo(f"lethe: internal error: {describe(error)}; please report it", err=True)
         sys.exit(EXIT_BUG)
-
-
-def describe(error: BaseException) -> str:
-    """Name an exception by its type and place, never by its message, which can hold data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
 
 
 def _quiet_libraries() -> None:

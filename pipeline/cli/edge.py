@@ -3,7 +3,8 @@
 import gc
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -13,6 +14,7 @@ from pipeline.anonymize import Core, make_core
 from pipeline.config import Settings, load_settings, unknown_settings
 from pipeline.detect.entities import EntityTable
 from pipeline.keys.keyfile import load_keyring
+from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy, load_policy
 
 NS_PER_MS = 1_000_000
@@ -46,9 +48,14 @@ def policy_of(chosen: Settings) -> Policy:
 def core_of(chosen: Settings, policy: Policy) -> Core:
     """Return the core: policy, keys from the key file, and the detector."""
     keys = load_keyring(Path(chosen.keys))
+    return core_maker(policy)(keys)
+
+
+def core_maker(policy: Policy) -> Callable[[Keyring], Core]:
+    """Return what makes a core of a keyring; the detector, which takes long, is made once."""
     from pipeline.detect.presidio import make_presidio_detector  # noqa: PLC0415 - its libraries take seconds to import
 
-    return make_core(policy, make_presidio_detector(EntityTable.from_json(policy.entities)), keys)
+    return partial(make_core, policy, make_presidio_detector(EntityTable.from_json(policy.entities)))
 
 
 def tune_collector() -> None:

@@ -1,6 +1,5 @@
 """``lethe topics``: derive the topics from the policy, show the difference, apply it, and verify what is there."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from pipeline.cli import edge, topics_report
 from pipeline.cli.policy import EventOption, SchemasOption
+from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.topics.derive import DerivedTopic, derive_topics
 from pipeline.topics.duration import parse_ms
@@ -17,7 +17,6 @@ from pipeline.topics.folders import check_folder
 from pipeline.topics.life import SEGMENT_MS_MIN, SLACK_MS, Basis, Wishes
 from pipeline.topics.live import CHECK_INTERVAL, DELETE_DELAY
 from pipeline.topics.plan import Plan, make_plan
-from pipeline.topics.settings import load_topic_settings
 from pipeline.topics.verify import files_end_ms, has_failed, verify_topics
 
 EXIT_PENDING = 3
@@ -32,13 +31,18 @@ app = typer.Typer(
 )
 
 ArchiveOption = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--archive/--no-archive", help="An archive reads content and operational: these topics then hold 48 h."
+        "--archive/--no-archive",
+        show_default=False,
+        help="An archive reads content and operational: these topics then hold 48 h; default: the setting archive.",
     ),
 ]
 AdmissionOption = Annotated[
-    str, typer.Option("--admission", help="Oldest request of which content is made; default: raw's bound.")
+    str,
+    typer.Option(
+        "--admission", help="Oldest request of which content is made; default: the setting admission, or raw's bound."
+    ),
 ]
 SlackOption = Annotated[str, typer.Option("--slack", help="Safety for clocks and delays; default: 15min.")]
 ReplicationOption = Annotated[
@@ -63,7 +67,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def plan_command(
     schemas: SchemasOption = "",
     event: EventOption = "",
-    archive: ArchiveOption = True,
+    archive: ArchiveOption = None,
     admission: AdmissionOption = "",
     slack: SlackOption = "",
     replication: ReplicationOption = None,
@@ -73,8 +77,9 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show what `apply` would change, and why. Exits with 3 when there is something to do."""
-    wishes = _wishes(admission, slack, segment_min, archive=archive, replication=replication, partitions=partitions)
-    with _Session(schemas, event, wishes, assume) as session:
+    chosen = edge.settings({"schemas": schemas, "event_schema": event})
+    wishes = _wishes(chosen, admission, slack, segment_min, archive, replication=replication, partitions=partitions)
+    with _Session(chosen, wishes, assume) as session:
         derived, plan = session.plan()
     _show(session.basis, derived, plan, as_json=as_json)
     if plan.changes:
@@ -85,7 +90,7 @@ def plan_command(
 def apply_command(
     schemas: SchemasOption = "",
     event: EventOption = "",
-    archive: ArchiveOption = True,
+    archive: ArchiveOption = None,
     admission: AdmissionOption = "",
     slack: SlackOption = "",
     replication: ReplicationOption = None,
@@ -96,8 +101,9 @@ def apply_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show the plan, then create and alter the topics. Exits with 3 when something is left to do."""
-    wishes = _wishes(admission, slack, segment_min, archive=archive, replication=replication, partitions=partitions)
-    with _Session(schemas, event, wishes, assume) as session:
+    chosen = edge.settings({"schemas": schemas, "event_schema": event})
+    wishes = _wishes(chosen, admission, slack, segment_min, archive, replication=replication, partitions=partitions)
+    with _Session(chosen, wishes, assume) as session:
         derived, plan = session.plan()
         _show(session.basis, derived, plan, as_json=as_json)
         if plan.needs_consent and not yes:
@@ -124,8 +130,8 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check the live topics, managed or not, against their bounds. Exits with 1 when one does not hold."""
-    wishes = _wishes(admission, replication=replication)
-    with _Session(schemas, event, wishes, assume) as session:
+    chosen = edge.settings({"schemas": schemas, "event_schema": event})
+    with _Session(chosen, _wishes(chosen, admission, replication=replication), assume) as session:
         live = session.admin.read_topics(session.basis.names.values(), deep=True)
         now_ms = edge.now_ms()
     checks = verify_topics(session.basis, live, now_ms)
@@ -142,12 +148,11 @@ def verify_command(
 class _Session:
     """What the three commands share: policy, settings, a connection, and what the brokers say."""
 
-    def __init__(self, schemas: str, event: str, wishes: Wishes, assume: Sequence[str] | None) -> None:
+    def __init__(self, chosen: Settings, wishes: Wishes, assume: Sequence[str] | None) -> None:
         from pipeline.topics.admin import TopicAdmin  # noqa: PLC0415 - the client takes a while to import
 
-        chosen = edge.settings({"schemas": schemas, "event_schema": event})
         policy = edge.policy_of(chosen)
-        where = load_topic_settings(os.environ, policy.sinks)
+        where = chosen.topic_settings(policy.sinks)
         assumed = _assumed(assume or ())
         names = {name: where.topic_of(sink) for name, sink in policy.sinks.items()}
         self.admin = TopicAdmin(where.brokers)
@@ -156,7 +161,6 @@ class _Session:
         except BaseException:  # whatever stopped it, the connection must not stay
             self.admin.close()
             raise
-        wishes = replace(wishes, event_bytes_max=chosen.event_bytes_max)
         self.basis = Basis(policy.sinks, policy.operational, names, facts, wishes)
 
     def plan(self) -> tuple[list[DerivedTopic], Plan]:
@@ -179,18 +183,22 @@ def _show(basis: Basis, derived: Sequence[DerivedTopic], plan: Plan, *, as_json:
 
 
 def _wishes(
+    chosen: Settings,
     admission: str,
     slack: str = "",
     segment_min: str = "",
+    archive: bool | None = None,
     *,
-    archive: bool = True,
     replication: int | None = None,
     partitions: int | None = None,
 ) -> Wishes:
-    return Wishes(
-        admission_ms=parse_ms("--admission", admission) if admission else None,
+    """Return the wishes: the options over the settings, which the worker follows too."""
+    wishes = chosen.wishes()
+    return replace(
+        wishes,
+        admission_ms=parse_ms("--admission", admission) if admission else wishes.admission_ms,
         slack_ms=parse_ms("--slack", slack) if slack else SLACK_MS,
-        archive=archive,
+        archive=wishes.archive if archive is None else archive,
         replication=replication,
         partitions=partitions,
         segment_ms_min=parse_ms("--segment-min", segment_min) if segment_min else SEGMENT_MS_MIN,

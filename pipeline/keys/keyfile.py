@@ -1,8 +1,9 @@
 """The key file: how it is made, read and changed. The only place where keys are drawn, and where they touch a disk.
 
-One JSON file, mode 0600: ``{"version": 1, "epochs": [{"name", "valid_from", "key"}], "days": {"2026-11-24": key}}``,
-keys in base64. Every change is a whole new file put in the old one's place, under a lock of its folder: a reader sees
-the old or the new, and two changes at once follow one another. No error here holds any part of the file.
+One JSON file, mode 0600: ``{"version": 1, "epochs": [{"name", "valid_from", "key"}], "days": {"2026-11-24": key},
+"suppression": key}``, keys in base64. Every change is a whole new file put in the old one's place, under a lock of its
+folder: a reader sees the old or the new, and two changes at once follow one another. No error here holds any part of
+the file.
 
 What removing a key cannot do: the blocks of the file that was replaced stay on the medium until something writes over
 them, and a journal, snapshot or backup may keep them longer. Keep the file on a volume that is encrypted or in memory,
@@ -51,7 +52,7 @@ def init_keyfile(path: Path, now_ms: int) -> None:
             between old records and new ones), or the file cannot be written.
     """
     days = [day_of(now_ms + offset * DAY_MS) for offset in range(-1, _DAYS_AHEAD + 1)]
-    ring = Keyring((KeyEpoch("e1", 0, _draw_key()),), {day: _draw_key() for day in days})
+    ring = Keyring((KeyEpoch("e1", 0, _draw_key()),), {day: _draw_key() for day in days}, _draw_key())
     path = _resolve(path)
     with _locked(path):
         _create(path, ring)
@@ -90,7 +91,8 @@ def roll_keyfile(path: Path, now_ms: int, admission_ms: int = ADMISSION_MS) -> R
         removed = tuple(day for day in sorted(ring.day_keys) if now_ms >= _end_of_day(day) + admission_ms)
         if created or removed:
             kept = {day: key for day, key in ring.day_keys.items() if day not in removed}
-            _replace(path, Keyring(ring.epochs, {**kept, **{day: _draw_key() for day in created}}))
+            days = {**kept, **{day: _draw_key() for day in created}}
+            _replace(path, Keyring(ring.epochs, days, ring.suppression_key))
     return RollReport(created, removed)
 
 
@@ -117,7 +119,7 @@ def rotate_keyfile(path: Path, now_ms: int, valid_from_ms: int, lead_ms: int = R
         ring = load_keyring(path)
         number = max(int(epoch.name.removeprefix("e")) for epoch in ring.epochs) + 1
         epoch = KeyEpoch(f"e{number}", valid_from_ms, _draw_key())
-        _replace(path, Keyring((*ring.epochs, epoch), ring.day_keys))
+        _replace(path, Keyring((*ring.epochs, epoch), ring.day_keys, ring.suppression_key))
     return epoch
 
 

@@ -19,7 +19,8 @@ def encode_keyring(ring: Keyring) -> bytes:
         for epoch in ring.epochs
     ]
     days = {day: _encode_key(key) for day, key in sorted(ring.day_keys.items())}
-    return json.dumps({"version": KEYFILE_VERSION, "epochs": epochs, "days": days}, indent=1).encode() + b"\n"
+    document = {"version": KEYFILE_VERSION, "epochs": epochs, "days": days}
+    return json.dumps({**document, "suppression": _encode_key(ring.suppression_key)}, indent=1).encode() + b"\n"
 
 
 def decode_keyring(data: bytes, name: str) -> Keyring:
@@ -41,14 +42,15 @@ def decode_keyring(data: bytes, name: str) -> Keyring:
 
 def _decode(data: bytes) -> Keyring:
     document = _parse(data)
-    if not isinstance(document, dict) or set(document) != {"version", "epochs", "days"}:
-        raise KeyringError("it is not a JSON object with version, epochs and days")
+    if not isinstance(document, dict) or set(document) != {"version", "epochs", "days", "suppression"}:
+        raise KeyringError("it is not a JSON object with version, epochs, days and suppression")
     if document["version"] != KEYFILE_VERSION:
         raise KeyringError(f"its version is not {KEYFILE_VERSION}; a newer lethe may have made it")
     if not isinstance(document["epochs"], list) or not isinstance(document["days"], dict):
         raise KeyringError("/epochs is not a list, or /days is not an object")
     epochs = tuple(_decode_epoch(item, f"/epochs/{place}") for place, item in enumerate(document["epochs"]))
-    return Keyring(epochs, {day: _decode_key(text, "/days/*") for day, text in document["days"].items()})
+    days = {day: _decode_key(text, "/days/*") for day, text in document["days"].items()}
+    return Keyring(epochs, days, _decode_key(document["suppression"], "/suppression"))
 
 
 def _parse(data: bytes) -> Any:

@@ -57,6 +57,7 @@ class Keyring:
         epochs: in strictly increasing order of valid_from.
         day_keys: UTC day (``2026-11-23``) to 32 secret bytes, random and never derived from another key, so that
             removing one is final.
+        suppression_key: 32 secret bytes that never rotate: they name the subjects of restrictions and erasures.
 
     Raises:
         KeyringError: on construction, when epochs or days are not of that form, or a key is there twice.
@@ -64,6 +65,7 @@ class Keyring:
 
     epochs: tuple[KeyEpoch, ...]
     day_keys: Mapping[str, bytes] = field(repr=False)
+    suppression_key: bytes = field(repr=False)
     # With the keyring it goes when keys are reloaded, so that nothing made with a removed key stays behind.
     _memo: dict[tuple[str, str, str], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -77,14 +79,16 @@ class Keyring:
                 raise KeyringError("the day of a day key is not YYYY-MM-DD")
             if len(key) != KEY_BYTES:
                 raise KeyringError(f"the key of day {day} is not {KEY_BYTES} bytes long")
+        if len(self.suppression_key) != KEY_BYTES:
+            raise KeyringError(f"the suppression key is not {KEY_BYTES} bytes long")
         for earlier, later in zip(self.epochs, self.epochs[1:], strict=False):
             if later.valid_from_ms <= earlier.valid_from_ms:
                 raise KeyringError(f"epoch {later.name} is not valid from later than epoch {earlier.name}")
         if len({epoch.name for epoch in self.epochs}) < len(self.epochs):
             raise KeyringError("two key epochs have the same name")
-        keys = [*(epoch.key for epoch in self.epochs), *self.day_keys.values()]
+        keys = [*(epoch.key for epoch in self.epochs), *self.day_keys.values(), self.suppression_key]
         if len(set(keys)) < len(keys):
-            raise KeyringError("two epochs or days have the same key: removing one would not remove it")
+            raise KeyringError("a key is there twice: removing one would not remove it")
 
     def __repr__(self) -> str:
         """Name epochs and days; show no key."""
@@ -120,6 +124,10 @@ class Keyring:
         day = day_of(received_at_ms)
         key = self.day_keys.get(day)
         return None if key is None else self._pseudonymize(key, "d" + day.replace("-", ""), field_name, value)
+
+    def suppression(self, subject: str, value: str) -> str:
+        """Return the pseudonym by which entries of the control topic name a subject, whenever its requests came in."""
+        return self._pseudonymize(self.suppression_key, "s1", subject, value)
 
     def _pseudonymize(self, key: bytes, epoch: str, field_name: str, value: str) -> str:
         known = self._memo.get((epoch, field_name, value))

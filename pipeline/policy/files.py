@@ -20,7 +20,7 @@ class PolicyFiles:
     Attributes:
         main: schemas/policy.json.
         event: the annotated event schema.
-        records: output schemas by name: content, operational, rejection.
+        records: output schemas by name: content, operational, rejection, control.
         catalogues: catalogues by name.
         sinks: sinks by name.
         entities, common_words, body: what detection and the content walk go by.

@@ -8,22 +8,30 @@ from typing import Any
 from pipeline.policy.files import PolicyFiles
 from pipeline.policy.lint_sinks import lint_sinks
 from pipeline.policy.lint_types import Finding, is_safe_string, kinds
+from pipeline.policy.model import REFERRING_ROLES, REFERRING_WAYS, Treatment
 from pipeline.policy.record import json_types
-from pipeline.policy.shape import is_plain, required_leaves, split_pointer, walk_leaves
+from pipeline.policy.shape import DEFAULT_AS, is_plain, required_leaves, split_pointer, walk_leaves
 from pipeline.policy.validator import Validator
 
 __all__ = ["Finding", "lint"]
 
 _REQUIRED_ROLES = ("request_id", "received_at", "account")
+_RECORDS = ("content", "operational", "rejection", "control")
 
 
 def lint(files: PolicyFiles) -> list[Finding]:
     """Check a policy and return what is wrong with it, in a stable order; empty means sound."""
-    findings = [*_lint_catalogues(files), *_lint_annotations(files)]
+    findings = [*_lint_presence(files), *_lint_catalogues(files), *_lint_annotations(files)]
     if not findings:  # the rest reads annotations, so they must be well formed first
         findings = [*_lint_leaves(files), *_lint_roles(files), *_lint_records(files), *_lint_links(files)]
         findings += lint_sinks(files)
     return findings
+
+
+def _lint_presence(files: PolicyFiles) -> Iterator[Finding]:
+    for name in _RECORDS:
+        if name not in files.records:
+            yield Finding("1", "policy.json", f"/records/{name}", "is missing: every record has its schema")
 
 
 def _lint_catalogues(files: PolicyFiles) -> Iterator[Finding]:
@@ -108,10 +116,26 @@ def _lint_roles(files: PolicyFiles) -> Iterator[Finding]:
     for place, note in notes.items():
         if note.get("role") in _REQUIRED_ROLES and place not in required:
             yield Finding("1", file, f"/{place}", f"has the role '{note['role']}' and must be required")
+        yield from _lint_referring(files, place, note)
     plain = sorted(s for s in (split_pointer(n.get("from", "/" + p)) for p, n in notes.items()) if is_plain(s))
     for shorter, longer in pairwise(plain):
         if len(shorter) < len(longer) and longer[: len(shorter)] == shorter:
             yield Finding("1", file, "/" + "/".join(shorter), "is declared as a leaf and as an object")
+
+
+def _lint_referring(files: PolicyFiles, place: str, note: Mapping[str, Any]) -> Iterator[Finding]:
+    """What refers to the account is operational, and can be null there: an erasure takes it out of the record."""
+    file = files.paths["event"]
+    for target in note.get("to", ()):
+        how = target.get("as") or DEFAULT_AS[Treatment(note["treatment"])]
+        if note.get("role") not in REFERRING_ROLES and how not in REFERRING_WAYS:
+            continue
+        field = files.records[target["record"]]["properties"].get(target["field"])
+        if target["record"] != "operational":
+            yield Finding("3", file, f"/{place}", "refers to the account and goes into the content record")
+        elif field is not None and "null" not in json_types(field):
+            text = f"refers to the account, so the field '{target['field']}' must allow null"
+            yield Finding("1", file, f"/{place}", text)
 
 
 def _lint_records(files: PolicyFiles) -> Iterator[Finding]:
@@ -123,11 +147,12 @@ def _lint_records(files: PolicyFiles) -> Iterator[Finding]:
             for path, keyword in meta.errors(node):
                 yield Finding("2", file, f"/{field}/{'/'.join(map(str, path))}", f"breaks '{keyword}'")
             loose = {"object", "array"} & set(json_types(node)) and "x-type" not in node
-            free = (
-                "string" in json_types(node) and not ({"x-format", "x-catalogue"} & set(node)) and "x-type" not in node
-            )
+            closed = {"x-format", "x-catalogue", "x-type", "enum"} & set(node)
+            free = "string" in json_types(node) and not closed
             if loose or free or not json_types(node):
-                yield Finding("2", file, f"/{field}", "could hold free text: give it x-format or x-catalogue")
+                yield Finding("2", file, f"/{field}", "could hold free text: give it x-format, x-catalogue or enum")
+            if "x-null-after-days" in node and "null" not in json_types(node):
+                yield Finding("1", file, f"/{field}", "becomes null before its record goes, so it must allow null")
             if node.get("x-catalogue") and node["x-catalogue"] not in files.catalogues:
                 yield Finding(
                     "2", file, f"/{field}", f"names the catalogue '{node['x-catalogue']}', which is not there"

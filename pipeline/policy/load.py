@@ -53,6 +53,7 @@ class Policy:
     content: RecordSchema = field(repr=False)
     operational: RecordSchema = field(repr=False)
     rejection: RecordSchema = field(repr=False)
+    control: RecordSchema = field(repr=False)
     sinks: Mapping[str, SinkPolicy] = field(repr=False)
     catalogues: Mapping[str, Catalogue] = field(repr=False)
     user_agents: Document = field(repr=False)
@@ -85,6 +86,7 @@ def compile_policy(files: PolicyFiles, limits: Limits) -> Policy:
         content=records["content"],
         operational=records["operational"],
         rejection=records["rejection"],
+        control=records["control"],
         sinks={name: _sink(sink) for name, sink in files.sinks.items()},
         catalogues={name: _catalogue(data) for name, data in files.catalogues.items()},
         user_agents=files.catalogues.get("user_agents", {}),

@@ -27,6 +27,11 @@ class Role(StrEnum):
     CLIENT_IP = "client_ip"
 
 
+REFERRING_ROLES = frozenset({Role.ACCOUNT, Role.API_KEY, Role.OWN_IDENTIFIER, Role.CLIENT_IP})
+REFERRING_WAYS = frozenset({"pseudonym", "day_pseudonym", "network"})
+"""Roles of leaves, and ways to become a field (`as`), that refer to the account: an erasure makes such fields null."""
+
+
 class FieldType(StrEnum):
     """Types that a record's field can have; a store derives its columns from them."""
 
@@ -65,10 +70,10 @@ class RecordField:
 
 @dataclass(frozen=True, slots=True)
 class RecordSchema:
-    """An output record: content, operational or rejection.
+    """An output record: content, operational or rejection; or an entry of the control topic.
 
     Attributes:
-        name: ``content``, ``operational`` or ``rejection``.
+        name: ``content``, ``operational``, ``rejection`` or ``control``.
         version: of the schema.
         fields: in order; a record has exactly these.
         links: fields that two records share, each with its declared reason (lint rule 3).

@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from pipeline.pseudonym import DAY_PSEUDONYM_FORMAT, PSEUDONYM_FORMAT
+from pipeline.pseudonym import DAY_PSEUDONYM_FORMAT, PSEUDONYM_FORMAT, SUPPRESSION_FORMAT
 
 # Strict formats (design §3, rule 2). Written out with ASCII classes: Rust's \d is every Unicode digit.
 _HEX8 = "[0-9a-fA-F]{8}"
@@ -22,6 +22,7 @@ FORMATS: Mapping[str, str] = {
     "minute": f"^{_DATE}T[0-9]{{2}}:[0-9]{{2}}:00\\.000Z$",
     "pseudonym": PSEUDONYM_FORMAT,
     "day_pseudonym": DAY_PSEUDONYM_FORMAT,
+    "suppression": SUPPRESSION_FORMAT,
     "network": "^(([0-9]{1,3}\\.){3}0/24|([0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,2})?::/48)$",
     "source": "^(file:[0-9a-f]{16}|[A-Za-z0-9._-]{1,249})$",
     "pointer": "^(/[A-Za-z0-9_.*~\\[\\]-]{1,64}){0,32}$",

@@ -1,4 +1,4 @@
-"""Where the topics are and what they are called: the environment over the policy's names."""
+"""Where the topics are and what they are called: the operator's names over the policy's."""
 
 import re
 from collections.abc import Mapping
@@ -37,27 +37,15 @@ class TopicSettings:
             ConfigError: an address or a name is malformed, or two sinks share a topic. The text repeats no value.
         """
         if not all(_BROKER.fullmatch(address.strip()) for address in self.brokers.split(",")):
-            raise ConfigError("LETHE_BROKERS must be host:port, several separated by commas")
+            raise ConfigError("brokers (LETHE_BROKERS) must be host:port, several separated by commas")
         taken: dict[str, str] = {}
         for sink in sinks.values():
             topic = self.topic_of(sink)
-            variable = f"LETHE_TOPIC_{sink.name.upper()}" if sink.name in self.topics else "LETHE_TOPIC_PREFIX"
+            setting = f"topic_{sink.name}" if self.topics.get(sink.name) else "topic_prefix"
+            setting = f"{setting} (LETHE_{setting.upper()})"
             if not _NAME.fullmatch(topic) or topic in _RESERVED:
-                raise ConfigError(f"{variable} gives no topic name: 1 to 249 letters, digits, '.', '_' or '-'")
+                raise ConfigError(f"{setting} gives no topic name: 1 to 249 letters, digits, '.', '_' or '-'")
             # Kafka's metric names hold '_' for '.', so it refuses two topics that differ in these alone.
             other = taken.setdefault(topic.replace(".", "_"), sink.name)
             if other != sink.name:
-                raise ConfigError(f"{variable}: the sinks {other} and {sink.name} would share a topic")
-
-
-def load_topic_settings(environ: Mapping[str, str], sinks: Mapping[str, SinkPolicy]) -> TopicSettings:
-    """Read ``LETHE_BROKERS``, ``LETHE_TOPIC_PREFIX`` and ``LETHE_TOPIC_<SINK>``. An empty variable is none.
-
-    Raises:
-        ConfigError: as `TopicSettings.check`.
-    """
-    given = {name: environ.get(f"LETHE_{name.upper()}") for name in ("brokers", "topic_prefix")}
-    topics = {name: environ[key] for name in sinks if environ.get(key := f"LETHE_TOPIC_{name.upper()}")}
-    settings = TopicSettings(**{name: value for name, value in given.items() if value}, topics=topics)
-    settings.check(sinks)
-    return settings
+                raise ConfigError(f"{setting}: the sinks {other} and {sink.name} would share a topic")

@@ -1,0 +1,151 @@
+"""Kafka's clients on an event loop, as lethe needs them: nothing is lost, and errors are ours (the door to aiokafka).
+
+Their own log lines can hold offsets, assignments and whole requests, so `quiet_clients` keeps them at warnings.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+
+from pipeline.errors import PipelineError
+from pipeline.topics.trouble import to_error
+
+__all__ = [
+    "CommitFailedError",
+    "ConsumerRecord",
+    "IllegalStateError",
+    "KafkaError",
+    "NoOffsetForPartitionError",
+    "OffsetAndMetadata",
+    "OffsetOutOfRangeError",
+    "TopicPartition",
+    "from_kafka",
+    "make_producer",
+    "make_reader",
+    "producing",
+    "quiet_clients",
+    "reading",
+]
+
+REQUEST_TIMEOUT_MS = 40_000
+"""How long a request may take."""
+METADATA_AGE_MS = 30_000
+"""How soon partitions that were added are seen."""
+COMPRESSION = "lz4"
+
+
+def make_producer(
+    brokers: str,
+    *,
+    batch_bytes_max: int,
+    delivery_ms: int = REQUEST_TIMEOUT_MS,
+    idempotent: bool = True,
+    options: Mapping[str, Any] | None = None,
+) -> AIOKafkaProducer:
+    """Make a producer that loses nothing: idempotent, acknowledged by all in-sync replicas. Start and stop it.
+
+    Args:
+        brokers: ``host:port``, separated by commas.
+        batch_bytes_max: bytes of a batch; a larger record goes alone, up to what its topic takes.
+        delivery_ms: how long a record waits for its acknowledgement before producing has failed.
+        idempotent: false for one that never writes: brokers let nobody start an idempotent one who may write nowhere.
+        options: further ones of aiokafka's, such as those for TLS and SASL.
+    """
+    return AIOKafkaProducer(
+        bootstrap_servers=_servers(brokers),
+        client_id="lethe",
+        acks="all",
+        enable_idempotence=idempotent,
+        compression_type=COMPRESSION,
+        max_batch_size=batch_bytes_max,
+        metadata_max_age_ms=METADATA_AGE_MS,
+        request_timeout_ms=delivery_ms,
+        **(options or {}),
+    )
+
+
+def make_reader(brokers: str, *, fetch_bytes_max: int, options: Mapping[str, Any] | None = None) -> AIOKafkaConsumer:
+    """Make a consumer without a group, which commits nothing: assign it partitions and seek.
+
+    Args:
+        brokers: ``host:port``, separated by commas.
+        fetch_bytes_max: bytes that one fetch takes of a partition, unless a record is larger.
+        options: further ones of aiokafka's.
+    """
+    return AIOKafkaConsumer(
+        bootstrap_servers=_servers(brokers),
+        client_id="lethe",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=fetch_bytes_max,
+        metadata_max_age_ms=METADATA_AGE_MS,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **(options or {}),
+    )
+
+
+@asynccontextmanager
+async def producing(brokers: str, *, batch_bytes_max: int) -> AsyncIterator[AIOKafkaProducer]:
+    """Yield a started producer, as `make_producer`, and stop it.
+
+    Raises:
+        SinkUnavailable, ConfigError: Kafka is not there, or refuses.
+    """
+    producer = make_producer(brokers, batch_bytes_max=batch_bytes_max)
+    async with _running(producer, "connect", brokers):
+        yield producer
+
+
+@asynccontextmanager
+async def reading(brokers: str, *, fetch_bytes_max: int) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a started consumer, as `make_reader`, and stop it.
+
+    Raises:
+        SinkUnavailable, ConfigError: Kafka is not there, or refuses.
+    """
+    consumer = make_reader(brokers, fetch_bytes_max=fetch_bytes_max)
+    async with _running(consumer, "connect", brokers):
+        yield consumer
+
+
+@asynccontextmanager
+async def _running(client: Any, doing: str, brokers: str) -> AsyncIterator[None]:
+    problem: PipelineError | None = None
+    try:
+        await client.start()
+        await asyncio.sleep(0)  # aiokafka's stop fails on tasks of its own that have not begun yet
+        yield
+    except KafkaError as error:
+        problem = from_kafka(doing, brokers, error)
+    finally:
+        await client.stop()
+    if problem is not None:  # outside the handler: the client's own text can hold whole requests
+        raise problem
+
+
+def from_kafka(doing: str, brokers: str, error: BaseException) -> PipelineError:
+    """Return our error for one of the client's; raise it outside the handler."""
+    return to_error(doing, brokers, type(error))
+
+
+def quiet_clients(names: Iterable[str] = ("aiokafka", "faust", "mode")) -> None:
+    """Keep the clients' loggers at warnings and above, whatever the root logger is set to."""
+    for name in names:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _servers(brokers: str) -> list[str]:
+    return [address.strip() for address in brokers.split(",")]

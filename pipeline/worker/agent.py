@@ -1,0 +1,135 @@
+"""The Faust app and its agent: an ordinary agent whose event is a batch of raw records."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from faust.types import Message
+
+from pipeline.client import METADATA_AGE_MS
+from pipeline.worker.batches import RawBatch
+from pipeline.worker.transport import Observer, Transport
+
+POLL_RECORDS_MAX = 2000
+REBALANCE_S = 60
+COMMIT_INTERVAL_S = 0.5
+HEARTBEATS = 4
+"""Heartbeats in a session: one may be lost, and one late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the app needs from its worker.
+
+    Attributes:
+        brokers: ``host:port``, separated by commas.
+        group: consumer group.
+        raw_topic: what it reads.
+        datadir: a private folder; Faust wants one, and nothing of an event is written there.
+        session_s: a member that is silent for so long loses its partitions.
+        stuck_s: longest time without a fetch before the group goes on without this member.
+        batch_bytes_max: bytes of a batch; also what one fetch takes of a partition, unless a record is larger.
+        instance_id: static membership, "" for none.
+        observer: is told what happens.
+        in_flight: how many slices are not delivered yet.
+        make_producer: makes the aiokafka producer.
+        commits: whether offsets are committed; a shadow commits none.
+        handle: the agent's body: takes a batch, and returns when it may have the next.
+    """
+
+    brokers: str
+    group: str
+    raw_topic: str
+    datadir: str
+    session_s: int
+    stuck_s: int
+    batch_bytes_max: int
+    instance_id: str
+    observer: Observer
+    in_flight: Callable[[], int]
+    commits: bool
+    make_producer: Callable[[], Any]
+    handle: Callable[[RawBatch], Awaitable[None]]
+
+
+class BatchSchema(faust.Schema[Any, Any]):
+    """Hands the batch to the agent as it is: decoding is the core's, and a bad event no reason to skip it."""
+
+    def loads_key(self, app: Any, message: Message, **_: Any) -> None:
+        """Return no key: a batch has many."""
+
+    def loads_value(self, app: Any, message: Message, **_: Any) -> Any:  # noqa: ARG002 - Faust's signature
+        """Return the batch."""
+        return message.value
+
+
+class WorkerApp(faust.App):
+    """The app, with what the transport asks of it."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Configure Faust so that it keeps no state, serves no pages and makes no topics."""
+        self.observer = wiring.observer
+        self.in_flight = wiring.in_flight
+        self.make_producer = wiring.make_producer
+        self.raw_topic = wiring.raw_topic
+        self.batch_bytes_max = wiring.batch_bytes_max
+        self.commits = wiring.commits
+        super().__init__(
+            wiring.group,
+            broker=";".join(f"kafka://{address.strip()}" for address in wiring.brokers.split(",")),
+            autodiscover=False,
+            store="memory://",
+            datadir=wiring.datadir,
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            consumer_auto_offset_reset="none",
+            consumer_group_instance_id=wiring.instance_id or None,
+            consumer_metadata_max_age_ms=METADATA_AGE_MS,
+            consumer_max_fetch_size=wiring.batch_bytes_max,
+            broker_max_poll_records=POLL_RECORDS_MAX,
+            broker_max_poll_interval=2 * wiring.stuck_s,
+            broker_session_timeout=wiring.session_s,
+            broker_heartbeat_interval=wiring.session_s / HEARTBEATS,
+            broker_rebalance_timeout=REBALANCE_S,
+            broker_request_timeout=max(40, wiring.session_s + 10),
+            broker_commit_interval=COMMIT_INTERVAL_S,
+            stream_wait_empty=True,
+        )
+        self.transport = Transport(self.conf.broker_consumer, self)
+
+    def _crash(self, reason: BaseException) -> None:
+        """End the process when any service of the app fails: Faust would stop some of them and let others go on.
+
+        A cancelled fetcher is no failure: a rebalance or the end of the app took it.
+        """
+        super()._crash(reason)
+        if not isinstance(reason, asyncio.CancelledError):
+            self.observer.die(reason)
+
+
+def make_app(wiring: Wiring) -> WorkerApp:
+    """Make the app and its agent.
+
+    The raw topic is declared without Faust's acknowledgements: `pipeline.worker.transport` has its own account.
+    """
+    app = WorkerApp(wiring)
+    topic = app.topic(wiring.raw_topic, schema=BatchSchema(), acks=False)
+
+    @app.agent(topic, name="anonymize", concurrency=1)
+    async def anonymize(stream: Any) -> None:
+        consumer: Any = app.consumer  # pipeline.worker.transport.Consumer
+        async for event in stream.events():
+            consumer.waiting_batches -= 1
+            try:
+                await wiring.handle(event.value)
+            except asyncio.CancelledError:  # the app stops; what is not delivered is not committed
+                raise
+            except BaseException as error:
+                wiring.observer.die(error)
+                raise
+
+    return app

@@ -1,0 +1,70 @@
+"""Reads ``requests.control``: to its end before the first event, and on from there as long as the worker runs.
+
+An entry that cannot be read stops the worker: to pass over it could keep what someone had erased (policy §8).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.client import TopicPartition
+from pipeline.suppress import ControlFault, ControlRecord, Suppressions
+
+POLL_MS = 1000
+_BATCH_MAX = 1000
+
+
+class ControlReader:
+    """Holds the suppressions in force. Everything happens on the worker's loop."""
+
+    def __init__(self, consumer: Any, topic: str, partitions: int, decode: Callable[[bytes], ControlRecord]) -> None:
+        """Prepare.
+
+        Args:
+            consumer: of `pipeline.client.make_reader`, started.
+            topic: the control topic.
+            partitions: how many it has.
+            decode: reads an entry.
+        """
+        self._consumer = consumer
+        self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
+        self._decode = decode
+        self.suppressions = Suppressions()
+        self.entries = 0
+
+    async def read_to_end(self) -> None:
+        """Read all that is there now.
+
+        Raises:
+            ControlFault: an entry is malformed; the text says where it is.
+        """
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning(*self._partitions)
+        ends = await self._consumer.end_offsets(self._partitions)
+        for at in self._partitions:
+            while await self._consumer.position(at) < ends[at]:
+                await self._poll()
+
+    async def keep_reading(self) -> None:
+        """Read on until cancelled.
+
+        Raises:
+            ControlFault: an entry is malformed; the text says where it is.
+        """
+        while True:
+            await self._poll()
+
+    async def _poll(self) -> None:
+        fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=_BATCH_MAX)
+        for at, records in fetched.items():
+            for record in records:
+                self._apply(record.value or b"", f"{at.topic}/{at.partition}/{record.offset}")
+
+    def _apply(self, raw: bytes, place: str) -> None:
+        fault = ""
+        try:
+            self.suppressions.apply(self._decode(raw))
+        except ControlFault as error:
+            fault = str(error)
+        if fault:
+            raise ControlFault(f"{place} {fault}. The worker stops: what it asks for might be an erasure")
+        self.entries += 1

@@ -1,0 +1,73 @@
+"""Delivers records to topics in batches of each partition, and returns when all of them are acknowledged."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.errors import SinkUnavailable
+from pipeline.worker.route import Outgoing, partition_of
+
+TARGET_BYTES = 512 * 1024
+"""A batch is sent when it has grown to this; a record that is larger goes alone."""
+
+
+class Delivery:
+    """The way out, through a producer of `pipeline.client.make_producer`, which exists once the app has started."""
+
+    def __init__(self) -> None:
+        self._producer: Callable[[], Any] = lambda: None
+
+    def connect(self, producer: Callable[[], Any]) -> None:
+        """Say where the producer is."""
+        self._producer = producer
+
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
+        """Send the records, and wait until every one is acknowledged.
+
+        Raises:
+            SinkUnavailable: a topic is missing.
+            Exception: aiokafka's; some or all records may not be there, and the caller must not pass over them.
+        """
+        producer = self._producer()
+        groups: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        counts: dict[str, int] = {}
+        for record in records:
+            count = counts.get(record.topic)
+            if count is None:
+                count = counts[record.topic] = await self._partitions(producer, record.topic)
+            groups[record.topic, partition_of(record.key, count)].append(record)
+        acknowledged: list[asyncio.Future[Any]] = []
+        try:
+            for (topic, partition), group in groups.items():
+                await self._send(producer, topic, partition, group, acknowledged)
+        finally:
+            # Each future is awaited whatever happened: one that fails unseen would be a lost record.
+            outcomes = await asyncio.gather(*acknowledged, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _partitions(self, producer: Any, topic: str) -> int:
+        partitions = await producer.partitions_for(topic)
+        if not partitions:
+            raise SinkUnavailable(f"the topic {topic} does not exist: run `lethe topics apply`")
+        return len(partitions)
+
+    async def _send(
+        self, producer: Any, topic: str, partition: int, group: Sequence[Outgoing], acknowledged: list[Any]
+    ) -> None:
+        builder = producer.create_batch()
+        for record in group:
+            if builder.size() >= TARGET_BYTES or not _append(builder, record):
+                builder.close()
+                acknowledged.append(await producer.send_batch(builder, topic, partition=partition))
+                builder = producer.create_batch()
+                _append(builder, record)
+        builder.close()
+        acknowledged.append(await producer.send_batch(builder, topic, partition=partition))
+
+
+def _append(builder: Any, record: Outgoing) -> bool:
+    """Append; False when the batch is full. An empty one takes a record of any size."""
+    return builder.append(timestamp=None, key=record.key, value=record.value, headers=record.headers) is not None

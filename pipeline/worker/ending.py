@@ -1,0 +1,45 @@
+"""How a worker process ends when it cannot go on: at once, with a reason for people and a code for supervisors.
+
+It does not wait for anything: what is not committed is read again, and correctness does not rest on an orderly end.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from pipeline.client import KafkaError, from_kafka
+from pipeline.errors import PipelineError, describe
+from pipeline.worker.engine import RejectionFlood
+from pipeline.worker.supervisor import EXIT_FLOOD
+
+EXIT_FAILED = 2
+EXIT_BUG = 70
+
+
+def explain(error: BaseException, brokers: str) -> tuple[str, int]:
+    """Return what to tell of an error, without a value of any event, and the exit code."""
+    if isinstance(error, RejectionFlood):
+        return str(error), EXIT_FLOOD
+    if isinstance(error, PipelineError):
+        return str(error), EXIT_FAILED
+    if isinstance(error, KafkaError):
+        return str(from_kafka("go on", brokers, error)), EXIT_FAILED
+    return f"internal error: {describe(error)}; please report it", EXIT_BUG
+
+
+def end_process(text: str, code: int, log: Callable[[str], None], clean: Callable[[], None]) -> NoReturn:
+    """Say why, tidy up, and end this process without running anything else of it.
+
+    Args:
+        text: the reason.
+        code: exit code.
+        log: writes a line for operators.
+        clean: removes what must not stay on disk.
+    """
+    log(text)
+    try:
+        clean()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)

@@ -1,0 +1,236 @@
+"""The worker's engine: takes batches from the agent, works in slices, delivers each while it works on the next.
+
+Nothing is marked as done before both records of an event are acknowledged. Whatever is not a bad event ends the
+process: its supervisor starts it again, and what was not committed is read again.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from pipeline.errors import PipelineError
+from pipeline.metrics import WorkerMetrics
+from pipeline.worker.batches import RawBatch
+from pipeline.worker.breaker import Breaker, Flood
+from pipeline.worker.offsets import Start
+from pipeline.worker.route import Outgoing
+from pipeline.worker.slices import Slice, Transform, open_slice
+from pipeline.worker.vitals import Vitals
+from pipeline.worker.watermark import Ledger
+
+SLICES_IN_FLIGHT_MAX = 4
+TURN_S = 0.01
+"""Longest computation between two turns of the event loop, unless one event takes longer."""
+
+
+class RejectionFlood(PipelineError):  # noqa: N818 - as its neighbours in pipeline.errors
+    """Rejections flood; the worker stops before it writes them."""
+
+
+class Committer(Protocol):
+    """Commits what the ledger has."""
+
+    ledger: Ledger
+
+    async def commit(self) -> bool:
+        """Commit; say whether anything was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """What the engine does to the world.
+
+    Attributes:
+        deliver: sends records, and returns when all are acknowledged.
+        expired: makes the records that tell of a range of offsets (partition, first, last) that was never read.
+        wall_ms: the clock, epoch milliseconds.
+        end: ends the process for a reason, and does not return.
+        log: writes a line for operators.
+    """
+
+    deliver: Callable[[Sequence[Outgoing]], Awaitable[None]]
+    expired: Callable[[int, int, int], Sequence[Outgoing]]
+    wall_ms: Callable[[], int]
+    end: Callable[[BaseException], NoReturn]
+    log: Callable[[str], None]
+
+
+class Engine:
+    """One worker's work. Everything happens on its loop; it is the transport's observer."""
+
+    def __init__(
+        self,
+        transform: Transform,
+        breaker: Breaker,
+        edges: Edges,
+        metrics: WorkerMetrics,
+        vitals: Vitals,
+        *,
+        slice_s: float,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            transform: makes records.
+            breaker: stops a flood of rejections.
+            edges: what this engine does to the world.
+            metrics: what it counts.
+            vitals: its signs of life.
+            slice_s: longest work before what came of it is sent.
+        """
+        self.appended_ms: dict[int, int] = {}
+        self._transform = transform
+        self._slice_s = slice_s
+        self._breaker = breaker
+        self._edges = edges
+        self._metrics = metrics
+        self._vitals = vitals
+        self._committer: Committer | None = None
+        self._slots = asyncio.Semaphore(SLICES_IN_FLIGHT_MAX)
+        self._moved = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy = 0
+        self._owned: frozenset[int] = frozenset()
+        self._interrupted = False
+        self._stopping = False
+
+    def attach(self, committer: Committer) -> None:
+        """Say who commits; it exists only after the app that this engine works in."""
+        self._committer = committer
+
+    def in_flight(self) -> int:
+        """Return how many batches and slices are in the works."""
+        return self._busy + len(self._tasks)
+
+    async def handle(self, batch: RawBatch) -> None:
+        """Work through a batch, slice by slice; what a rebalance interrupts is read again by its next owner."""
+        self._busy += 1
+        try:
+            self._metrics.stage("wait", time.monotonic() - batch.fetched_s)
+            place = 0
+            while place < len(batch.records) and not self._pausing():
+                made = open_slice(batch, place)
+                place = await self._work(made, batch, place)
+                self._guard(made)
+                await self._slots.acquire()
+                task = asyncio.create_task(self._finish(made))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        finally:
+            self._busy -= 1
+
+    async def _work(self, made: Slice, batch: RawBatch, place: int) -> int:
+        """Fill a slice, and give the loop a turn every few milliseconds, so that deliveries and commits go on."""
+        began_s = time.monotonic()
+        until_s = began_s + self._slice_s
+        while place < len(batch.records):
+            place = self._transform.fill(made, batch, place, min(until_s, time.monotonic() + TURN_S))
+            await asyncio.sleep(0)
+            if self._pausing() or time.monotonic() >= until_s:
+                break
+        self._metrics.stage("process", time.monotonic() - began_s)
+        return place
+
+    def _pausing(self) -> bool:
+        return self._interrupted or self._stopping
+
+    async def _finish(self, made: Slice) -> None:
+        began_s = time.monotonic()
+        try:
+            await self._edges.deliver(made.outgoing)
+            self._done(made, time.monotonic() - began_s)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the records may not be there
+            self._edges.end(error)
+        finally:
+            self._slots.release()
+
+    def _done(self, made: Slice, seconds: float) -> None:
+        """Take note of a slice that every sink has acknowledged."""
+        if self._committer is not None:
+            self._committer.ledger.done(made.partition, made.first, made.end)
+            self._moved.set()
+        self.appended_ms[made.partition] = made.appended_ms
+        self._metrics.stage("deliver", seconds)
+        now_ms = self._edges.wall_ms()
+        ages_s = [(now_ms - received_ms) / 1000 for received_ms in made.received_ms]
+        self._metrics.batch_done(made.tally, made.written, ages_s)
+
+    def _guard(self, made: Slice) -> None:
+        """Ask the breaker before anything of a slice is written."""
+        keys = made.rejected_keys
+        flood = self._breaker.add(time.monotonic(), made.partition, made.tally.events, keys, assigned=len(self._owned))
+        if flood is not None:
+            raise RejectionFlood(_flood_text(flood))
+
+    async def keep_committing(self) -> None:
+        """Commit whenever something was delivered; what is delivered meanwhile goes into the next commit."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            if self._committer is not None:
+                await self._committer.commit()
+
+    def revoking(self) -> None:
+        """Take up no more work: the slices in flight are finished and committed."""
+        self._interrupted = True
+        self._vitals.revoked()
+
+    def assigned(self, starts: Mapping[int, Start]) -> None:
+        """Begin with these partitions."""
+        self._interrupted = False
+        gone = self._owned - starts.keys()
+        self._owned = frozenset(starts)
+        self._metrics.assigned(len(starts), gone)
+        self.appended_ms.clear()
+        self._vitals.assigned(starts)
+        self._edges.log(f"assigned {len(starts)} partitions: {', '.join(map(str, sorted(starts))) or 'none'}")
+        for partition, start in sorted(starts.items()):
+            if start.restarted:
+                self._edges.log(
+                    f"partition {partition}: the committed offset is beyond the end of the log, which was made anew or "
+                    f"cut; reading from its start, {start.offset}"
+                )
+
+    async def expired(self, partition: int, first: int, last: int) -> None:
+        """Tell of records that retention took unread: in the log, in metrics, and as a rejection of the range."""
+        self._edges.log(
+            f"partition {partition}: offsets {first} to {last} expired in raw before they were read; these events are "
+            "lost. The worker was away for longer than raw's bound"
+        )
+        self._metrics.lost.inc(last - first + 1)
+        records = self._edges.expired(partition, first, last)
+        await self._edges.deliver(records)
+        self._metrics.records.labels("rejected").inc(len(records))
+
+    def committed(self, outcome: str, seconds: float, partitions: Collection[int]) -> None:
+        """Count a commit."""
+        self._metrics.stage("commit", seconds)
+        self._metrics.commits.labels(outcome).inc()
+        if outcome == "done":
+            self._vitals.committed(partitions)
+
+    def die(self, error: BaseException) -> None:
+        """End the process."""
+        self._edges.end(error)
+
+    def stop(self) -> None:
+        """Take up no more work, for good."""
+        self._stopping = True
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """Return the partitions that this worker has."""
+        return self._owned
+
+
+def _flood_text(flood: Flood) -> str:
+    return (
+        f"stopped by a flood of rejections: {flood.rejections} of {flood.events} events within a minute, in "
+        f"{flood.partitions} partitions; the last ones were not written and are read again. Look at `lethe rejected "
+        "--summary`: after a bad deploy of the gateway or of the schema, fix it and start again; to let them pass, set "
+        "LETHE_REJECTION_SHARE_MAX=100"
+    )

@@ -1,0 +1,203 @@
+"""A worker as a process: checks, private folder, health server, watchdog, event loop, and how it all ends."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import NoReturn
+
+import uvloop
+
+from pipeline.anonymize import Core
+from pipeline.client import KafkaError
+from pipeline.config import Settings
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.keys.keyring import Keyring
+from pipeline.keys.watch import KeyWatch
+from pipeline.metrics import CONTENT_TYPE, WorkerMetrics
+from pipeline.policy.load import Policy
+from pipeline.topics.admin import TopicAdmin
+from pipeline.topics.live import LiveTopic
+from pipeline.worker.ending import EXIT_FAILED, end_process, explain
+from pipeline.worker.health import Address, HealthServer, Page, worker_pages
+from pipeline.worker.logs import listen_to_libraries
+from pipeline.worker.preflight import require_topics
+from pipeline.worker.runtime import Parts, run_worker
+from pipeline.worker.slices import Transform
+from pipeline.worker.supervisor import end_with_parent
+from pipeline.worker.vitals import Vitals
+from pipeline.worker.watchdog import Watchdog
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker process is asked to do.
+
+    Attributes:
+        settings: as they are.
+        policy: in force.
+        make_core: makes a core of a keyring; the detector is made once.
+        now_ms: the clock, epoch milliseconds.
+        log: writes a line for operators.
+        shadow: read in a group of its own, write and commit nothing.
+        socket: where a supervisor asks for pages; "" for a worker of its own.
+        transform: in place of the core, for measurements.
+    """
+
+    settings: Settings
+    policy: Policy
+    make_core: Callable[[Keyring], Core]
+    now_ms: Callable[[], int]
+    log: Callable[[str], None]
+    shadow: bool = False
+    socket: str = ""
+    transform: Transform | None = None
+
+
+class LiveCore:
+    """The core as it is now: made anew when the key file changes."""
+
+    def __init__(self, job: Job) -> None:
+        self._make_core = job.make_core
+        self._watch = KeyWatch(Path(job.settings.keys))
+        self.core = job.make_core(self._watch.keyring)
+
+    def reload(self) -> bool:
+        """Take up a changed key file, and say whether there was one.
+
+        Raises:
+            KeyringError: it cannot be read, or is none. The worker stops: no key, no fallback.
+        """
+        keyring = self._watch.changed()
+        if keyring is not None:
+            self.core = self._make_core(keyring)
+        return keyring is not None
+
+
+def topics_of(settings: Settings, policy: Policy) -> dict[str, str]:
+    """Return the topic of each sink, by the sink's name."""
+    where = settings.topic_settings(policy.sinks)
+    return {name: where.topic_of(sink) for name, sink in policy.sinks.items()}
+
+
+def ready_topics(settings: Settings, policy: Policy) -> Mapping[str, LiveTopic]:
+    """Return the topics that a worker needs, by the sink's name.
+
+    Raises:
+        ConfigError: one is missing, or does not fit the policy.
+        SinkUnavailable: no broker answers.
+    """
+    topics = topics_of(settings, policy)
+    with TopicAdmin(settings.brokers) as admin:
+        live = admin.read_topics(topics.values())
+    require_topics(policy, topics, live, settings.admission_ms(policy.sinks))
+    return {name: live[topic] for name, topic in topics.items() if topic in live}
+
+
+def serve(job: Job) -> None:
+    """Run one worker until it is told to stop and has drained. Whatever else happens ends the process.
+
+    Raises:
+        ConfigError, SinkUnavailable, KeyringError, ControlFault: it cannot start.
+    """
+    settings, policy = job.settings, job.policy
+    topics = ready_topics(settings, policy)
+    live, metrics, vitals = LiveCore(job), WorkerMetrics(), Vitals(time.monotonic)
+    listen_to_libraries()
+    with _private_folder() as (datadir, tidy):
+
+        def end(error: BaseException) -> NoReturn:
+            text, code = explain(error, settings.brokers)
+            end_process(_sharpen(text, error, settings, policy), code, job.log, tidy)
+
+        parts = Parts(
+            settings=settings,
+            policy=policy,
+            topics=topics_of(settings, policy),
+            control_partitions=len(topics["control"].partitions),
+            core=lambda: live.core,
+            reload=live.reload,
+            metrics=metrics,
+            vitals=vitals,
+            datadir=datadir,
+            end=end,
+            log=job.log,
+            now_ms=job.now_ms,
+            shadow=job.shadow,
+        )
+        with _signs_of_life(job, metrics, vitals, tidy):
+            asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+            asyncio.run(run_worker(parts, job.transform))
+    job.log("stopped: everything that was taken up is delivered and committed")
+
+
+def _sharpen(text: str, error: BaseException, settings: Settings, policy: Policy) -> str:
+    """Say more of a failure of Kafka's: a topic that was deleted looks like a broker that is away."""
+    if isinstance(error, KafkaError):
+        try:
+            ready_topics(settings, policy)
+        except ConfigError as found:
+            return str(found)
+        except PipelineError:
+            return text
+    return text
+
+
+@contextmanager
+def _private_folder() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield a folder of mode 0700, and what removes it."""
+    folder = tempfile.mkdtemp(prefix="lethe-worker-")
+
+    def tidy() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    try:
+        yield folder, tidy
+    finally:
+        tidy()
+
+
+@contextmanager
+def _signs_of_life(job: Job, metrics: WorkerMetrics, vitals: Vitals, tidy: Callable[[], None]) -> Iterator[None]:
+    """Serve metrics and probes, and let the watchdog look, from threads of their own."""
+    settings = job.settings
+
+    def page() -> tuple[int, str, bytes]:
+        return HTTPStatus.OK, CONTENT_TYPE, metrics.render()
+
+    if job.socket:
+        end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    watchdog = Watchdog(
+        vitals.snapshot,
+        lambda reason: end_process(f"ended by its watchdog: {reason}", EXIT_FAILED, job.log, tidy),
+        stuck_s=settings.stuck_s,
+        grace_s=settings.grace_s,
+    )
+    try:
+        pages = worker_pages(vitals.snapshot, settings.stuck_s, page)
+        with _server(job.socket or _address(settings), pages, job.log):
+            yield
+    finally:
+        watchdog.close()
+
+
+def _address(settings: Settings) -> Address | None:
+    return (settings.metrics_host, settings.metrics_port) if settings.metrics_port else None
+
+
+@contextmanager
+def _server(address: Address | None, pages: Mapping[str, Page], log: Callable[[str], None]) -> Iterator[None]:
+    if address is None:
+        yield
+        return
+    with HealthServer(address, pages) as server:
+        if not isinstance(server.address, str):
+            log("metrics and probes at {}:{}".format(*server.address))
+        yield

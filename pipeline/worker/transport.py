@@ -1,0 +1,230 @@
+"""Faust's Kafka transport, delivering one event a partition batch, with an own account of what is delivered.
+
+Faust's own account loses records (docs/adr/006-worker-delivery.md): it acknowledges what failed, commits
+past holes, and forgets what is acknowledged before it commits at a rebalance. So the raw topic is declared without
+Faust's acknowledgements, and this consumer keeps a `Ledger`: the agent says what is delivered, and only that is
+committed, after every slice and before partitions are given up.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from pipeline.client import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from pipeline.worker.batches import RawBatch, split
+from pipeline.worker.client_thread import ConsumerThread
+from pipeline.worker.offsets import Start
+from pipeline.worker.watermark import Ledger
+
+FETCH_TIMEOUT_S = 1.0
+QUEUED_BATCHES_MAX = 4
+_DRAIN_POLL_S = 0.01
+
+
+class Observer(Protocol):
+    """What the transport tells its worker; calls come on the worker's loop."""
+
+    def revoking(self) -> None:
+        """Say that partitions are about to be given up: take up no more work."""
+
+    def assigned(self, starts: Mapping[int, Start]) -> None:
+        """Say which partitions are owned, and where each begins. It may be said again when positions were lost."""
+
+    def committed(self, outcome: str, seconds: float, partitions: Collection[int]) -> None:
+        """Say how a commit went, ``done``, ``rebalanced`` or ``failed``, and whose offsets it moved."""
+
+    async def expired(self, partition: int, first: int, last: int) -> None:
+        """Write the rejection of a range that retention took before it was read, and return when it is delivered."""
+
+    def die(self, error: BaseException) -> None:
+        """End the process."""
+
+
+class Consumer(driver.Consumer):
+    """Delivers batches, resolves offsets itself, and commits only what the ledger has."""
+
+    _thread: ConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ledger = Ledger()
+        self.waiting_batches = 0
+        self._committing = asyncio.Lock()
+        self._ends: dict[int, int] = {}
+        self._gaps: dict[int, tuple[int, int]] = {}
+        self._worker = cast("Any", self.app)  # pipeline.worker.agent.WorkerApp
+        self._observer: Observer = self._worker.observer
+        self._in_flight: Callable[[], int] = self._worker.in_flight
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Begin where the group left off; Faust calls it when a rebalance has ended and before anything is fetched."""
+        try:
+            await self._begin()
+        except (asyncio.CancelledError, IllegalStateError):  # another rebalance has begun
+            raise
+        except BaseException as error:  # noqa: BLE001 - Faust would log it, and go on without a position
+            self._observer.die(error)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stop taking up work at once; Faust then waits in `wait_empty`, which commits."""
+        self._observer.revoking()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Note an empty assignment, of which Faust makes nothing; others begin in `perform_seek`."""
+        if not assigned:
+            self.ledger.keep(())
+            self._observer.assigned({})
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _begin(self) -> None:
+        assignment = self.assignment()
+        starts = await self._thread.begin(assignment)
+        self.waiting_batches = 0
+        self.ledger.keep(())
+        for tp, start in starts.items():
+            self._ends[tp.partition] = start.offset
+            self.ledger.start(tp.partition, start.offset if start.expired is None else start.expired[0])
+        self._observer.assigned({tp.partition: start for tp, start in starts.items()})
+        for tp, start in starts.items():
+            if start.expired is not None:
+                await self._observer.expired(tp.partition, *start.expired)
+                self.ledger.done(tp.partition, start.expired[0], start.offset)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Fetch and hand over batches until told to stop (Faust's fetcher service runs this)."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                await self._fetch_once()
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - Faust would log it, and fetch no more
+            self._observer.die(error)
+
+    async def _fetch_once(self) -> None:
+        active = self._get_active_partitions()
+        if not (self.flow_active and active) or self.waiting_batches >= QUEUED_BATCHES_MAX:
+            await asyncio.sleep(_DRAIN_POLL_S)
+            return
+        generation = self.app.consumer_generation_id
+        try:
+            fetched = await self._getmany(active_partitions=active, timeout=FETCH_TIMEOUT_S)
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError):
+            with suppress(IllegalStateError):  # a rebalance has begun, and positions are found when it ends
+                await self._begin_again(generation)
+            return
+        fetched_s = time.monotonic()
+        for tp, records in fetched.items():
+            if not self._is_current(generation):
+                return
+            if not await self._is_next(tp, records[0].offset):
+                continue
+            for run in split(records, self._worker.batch_bytes_max):
+                if not self._is_current(generation):
+                    return
+                await self._hand_over(tp, run, generation, fetched_s)
+
+    def _is_current(self, generation: int) -> bool:
+        """Tell whether partitions are still those of a fetch; otherwise they begin anew at what is committed."""
+        return self.flow_active and generation == self.app.consumer_generation_id
+
+    async def _begin_again(self, generation: int) -> None:
+        """Find new positions: retention overtook this reader, or the client looked before they were chosen."""
+        while self.waiting_batches or self._in_flight():  # noqa: ASYNC110 - Faust's queue has nothing to wait for
+            await asyncio.sleep(_DRAIN_POLL_S)
+        await self.commit()
+        if self._is_current(generation):
+            await self.perform_seek()
+
+    async def _is_next(self, tp: TP, first: int) -> bool:
+        """Tell whether records that begin at an offset are the next ones; if not, go back for those in between.
+
+        A log may have a gap (what a transaction leaves, what retention took). But a fetch that a rebalance overtook is
+        thrown away after the client has moved on, and that looks the same from here. So a gap is believed when it is
+        there a second time.
+        """
+        expected = self._ends[tp.partition]
+        if first <= expected or self._gaps.get(tp.partition) == (expected, first):
+            return True
+        self._gaps[tp.partition] = (expected, first)
+        await self._thread.go_to(tp, expected)
+        return False
+
+    async def _hand_over(self, tp: TP, records: Any, generation: int, fetched_s: float) -> None:
+        first, end = self._ends[tp.partition], records[-1].offset + 1
+        if end <= first:
+            return  # read again by a client that went back
+        self._ends[tp.partition] = end
+        batch = RawBatch(tp.partition, first, end, [r for r in records if r.offset >= first], fetched_s)
+        value: Any = batch  # Faust hands on what it gets
+        message = ConsumerMessage(
+            tp.topic, tp.partition, first, 0.0, 0, None, None, value, None, 0, 0, tp, generation_id=generation
+        )
+        self.waiting_batches += 1
+        await self.callback(message)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002 - Faust's signature
+        """Commit what the ledger has, one commit at a time."""
+        async with self._committing:
+            return await self._commit_ledger()
+
+    async def _commit_ledger(self) -> bool:
+        offsets = self.ledger.committable()
+        if not offsets:
+            return False
+        began_s = time.monotonic()
+        if not self._worker.commits:  # a shadow: it keeps its account, and leaves the group's as it is
+            self.ledger.committed(offsets)
+            self._observer.committed("done", 0.0, offsets)
+            return True
+        outcome = await self._thread.store({TP(self._worker.raw_topic, p): offset for p, offset in offsets.items()})
+        if outcome == "done":
+            self.ledger.committed(offsets)
+        self._observer.committed(outcome, time.monotonic() - began_s, offsets)
+        return outcome == "done"
+
+    async def lags(self) -> dict[int, int]:
+        """Return how many records wait in each owned partition, by what the brokers say of its end."""
+        ends, positions = await self._thread.log_ends(), self.ledger.positions()
+        return {p: max(0, end - positions[p]) for p, end in ends.items() if p in positions}
+
+    async def wait_empty(self) -> None:
+        """Wait until all that is in the works is delivered, and commit it: before partitions go, and at the end."""
+        self._observer.revoking()
+        while self._in_flight():  # noqa: ASYNC110 - a few turns, at rebalances only
+            await asyncio.sleep(_DRAIN_POLL_S)
+        await self.commit()
+
+    def ack(self, message: Any) -> bool:  # noqa: ARG002 - Faust's signature
+        """Do nothing: the agent marks in the ledger what is delivered."""
+        return True
+
+
+class Producer(driver.Producer):
+    """A producer made by `pipeline.client.make_producer`: idempotent, acks=all, sizes from the event limit."""
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:  # noqa: ARG002 - Faust's signature
+        return cast("Any", self.app).make_producer()
+
+    @property
+    def client(self) -> Any:
+        """Return aiokafka's producer."""
+        return self._ensure_producer()
+
+
+class Transport(driver.Transport):
+    """The transport with the classes above."""
+
+    Consumer = Consumer
+    Producer = Producer
