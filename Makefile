@@ -4,7 +4,7 @@ PYTHON ?= python3
 V := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint bench broker lock format clean
+.PHONY: demo test lint bench bench-worker chaos broker lock format clean
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -21,10 +21,16 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(V)/python bench/core.py
 
+# Ten minutes of kills: two workers, three brokers, 300,000 events, and then every id is accounted for.
+# ARGS="--seconds 60 --rate 300 --seed 7"
+chaos: $(STAMP)
+	$(V)/python bench/chaos.py $(ARGS)
+
 # A real Kafka broker for trying things, in the foreground; Ctrl-C ends it.
 # ARGS="--port 9093 --brokers 3 --data FOLDER --quick"
-broker: $(STAMP)
-	@$(V)/python deploy/local-kafka/broker.py start $(ARGS)
+# DOCKER=1 takes it from its image instead, at 127.0.0.1:9092.
+broker: $(if $(DOCKER),,$(STAMP))
+	@$(if $(DOCKER),docker compose -f deploy/local-kafka/compose.yml up,$(V)/python deploy/local-kafka/broker.py start $(ARGS))
 
 $(STAMP): requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -59,7 +59,8 @@ class Settings:
     slice_ms: int = whole(100, (1, 1000), "ms", "longest work before what came of it is sent")
     grace_s: int = whole(25, (1, 3600), "s", "for ending well after SIGTERM; orchestrators kill after 30 s by default")
     delivery_s: int = whole(40, (5, 600), "s", "longest wait for a record to be acknowledged; then the worker ends")
-    stuck_s: int = whole(300, (5, 86_400), "s", "records waiting and no commit for so long ends the worker")
+    # A process that was stopped finds its clocks 5 s ahead at most (AwakeClock), and must not look stuck for it.
+    stuck_s: int = whole(300, (15, 86_400), "s", "records waiting and no commit for so long ends the worker")
     rejection_share_max: int = whole(50, (1, 100), "percent", "more rejected than this stops the worker; 100: never")
     rejection_count_min: int = whole(200, (1, 1_000_000), "events", "rejections below which that share is not judged")
     metrics_host: str = name("127.0.0.1", "address that /metrics, /healthz and /readyz listen on", HOST)

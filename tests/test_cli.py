@@ -17,8 +17,9 @@ from cli_fixtures import Lethe, finish, make_event, make_lethe, pipe_of, read_li
 from rich.console import Console
 
 from pipeline.anonymize import Core
-from pipeline.cli import describe, edge, report
+from pipeline.cli import edge, report
 from pipeline.detect.spans import Detector
+from pipeline.errors import describe
 from pipeline.inputs import RawEvent
 from pipeline.metrics import Metrics
 from pipeline.policy.load import Policy

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.errors import Reason
+from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import load_policy
+from pipeline.worker.supervisor import EXIT_FLOOD
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "schemas" / "README.md"])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -27,7 +29,7 @@ DEPENDENCIES = {
     "Embedded store": PROJECT["project"]["optional-dependencies"]["embedded"],
     "Development": PROJECT["dependency-groups"]["dev"],
 }
-IMPORT_NAMES = {"kafka-python": "kafka"}
+IMPORT_NAMES = {"kafka-python": "kafka", "faust-streaming": "faust"}
 ADR_PARTS = ["Context", "Decision", "Rejected", "Measured"]
 IGNORED = [".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split())]
 # Hosts that only a machine's own set-up may name, and folders that exist on one machine only.
@@ -152,7 +154,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
 def test_tables_are_complete() -> None:
     """Every rejection reason, exit code, decision part and annotation word has its row, and no other."""
     assert first_cells(section(ROOT / "docs" / "errors.md", "Rejections")) == [str(reason) for reason in Reason]
-    codes = [0, 1, cli.EXIT_ERROR, cli.topics.EXIT_PENDING, cli.EXIT_BUG, cli.EXIT_INTERRUPTED]
+    codes = [0, 1, cli.EXIT_ERROR, cli.topics.EXIT_PENDING, EXIT_FLOOD, cli.EXIT_BUG, cli.EXIT_INTERRUPTED]
     assert first_cells(section(README, "Exit codes")) == [str(code) for code in codes]
     for page in (ROOT / "docs" / "adr").glob("*.md"):
         assert re.findall(r"^## (.+)$", page.read_text("utf-8"), re.MULTILINE) == ADR_PARTS
@@ -160,6 +162,17 @@ def test_tables_are_complete() -> None:
     to = meta["to"]["items"]["properties"]
     for title, words in {**{k: meta[k] for k in ("treatment", "role", "unit", "format")}, "as": to["as"]}.items():
         assert first_cells(section(ROOT / "schemas" / "README.md", f"Words of {title}")) == words["enum"]
+
+
+def test_every_metric_has_its_row() -> None:
+    """docs/worker.md explains each metric of a worker, and no other; those of stores alone are no worker's."""
+    lines = WorkerMetrics().render().decode().splitlines()
+    known = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    table = section(ROOT / "docs" / "worker.md", "Probes and metrics").splitlines()
+    told = {
+        name for line in table if line.startswith("| `") for name in re.findall(r"`(lethe_\w+)", line.split("|")[1])
+    }
+    assert told == known - {"lethe_records_repeated_total", "lethe_records_conflicting_total"}
 
 
 @pytest.mark.parametrize("title", DEPENDENCIES)

@@ -447,6 +447,8 @@ class Producer:
         self.failure: BaseException | None = None
         self.stopped = False
         self.late_s = 0.0
+        self.in_flight: list[int] = []
+        self.most_in_flight = 0
         self.held: asyncio.Event | None = None
 
     def create_batch(self) -> Any:
@@ -474,11 +476,17 @@ class Producer:
         await asyncio.sleep(0)  # as the client does: it waits for the batch before
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.sent.append((partition, batch.values))
+        self.in_flight.append(sum(map(len, batch.values)))
+        self.most_in_flight = max(self.most_in_flight, sum(self.in_flight))
+        asyncio.get_running_loop().call_later(self.late_s, self._acknowledge, future)
+        return future
+
+    def _acknowledge(self, future: "asyncio.Future[None]") -> None:
+        self.in_flight.pop(0)
         if self.failure is None:
             future.set_result(None)
         else:
-            asyncio.get_running_loop().call_later(self.late_s, future.set_exception, self.failure)
-        return future
+            future.set_exception(self.failure)
 
 
 @pytest.fixture
@@ -542,6 +550,21 @@ def test_sending_waits_while_too_much_waits(producer: Producer, monkeypatch: pyt
     assert waits
     assert waits[0] < 10
     assert sending.acknowledged == 50
+
+
+def test_what_is_on_its_way_is_bounded(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of many partitions wait for each other when they are large, and one beyond the bound goes alone."""
+    monkeypatch.setattr(sender, "IN_FLIGHT_BYTES_MAX", 2000)
+    producer.late_s = 0.01
+    with LoopThread() as loop, RawSender(loop, "b:1", "raw", 20, batch_bytes_max=1000) as sending:
+        for _ in range(20):
+            sending.send(RawCopy(b"x" * 600))
+    assert producer.most_in_flight == 1800
+    with LoopThread() as loop, RawSender(loop, "b:1", "raw", 20, batch_bytes_max=1000) as sending:
+        for number in range(20):
+            sending.send(RawCopy(b"x" * (5000 if number == 7 else 600)))
+    assert producer.most_in_flight == 5000
+    assert sending.acknowledged == 20
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from pipeline.config import Settings, load_settings
 from pipeline.errors import ConfigError, PolicyError
 from pipeline.policy.load import Policy, load_policy
 from pipeline.policy.model import FieldType, RecordField, RecordSchema, SinkPolicy

@@ -226,7 +226,7 @@ def test_nothing_is_logged_of_a_client_that_goes_away(server: HealthServer, capf
 def test_the_server_does_not_tell_what_it_runs_on(server: HealthServer) -> None:
     """The Server header has no version, of Python least of all."""
     answer = send(server, b"GET /healthz HTTP/1.0\r\n\r\n")
-    assert [line for line in answer.split(b"\r\n") if line.startswith(b"Server:")] == [b"Server: lethe "]
+    assert [line for line in answer.split(b"\r\n") if line.startswith(b"Server:")] == [b"Server: lethe"]
 
 
 def test_no_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ PATIENCE_S = 10.0
 
 # A worker without its work. What it is to do stands in a file beside it: how it begins, how it ends a drain.
 CHILD = """
-import json, os, signal, sys, threading, time
+import json, os, signal, sys, time
 from pathlib import Path
 from pipeline.worker.health import HealthServer, probe
 from pipeline.worker.supervisor import end_with_parent
@@ -61,7 +61,7 @@ with HealthServer(path, {
     "/readyz": probe(lambda: order("unready", "")),
 }):
     while True:
-        signal.pause()
+        time.sleep(0.02)  # not signal.pause: a signal that another thread took would not end it
 """
 
 # Its times are scaled down; its rules are not. It looks by itself once a minute, so signals must wake it.
@@ -221,7 +221,7 @@ def test_children_work_until_sigterm_and_all_answer_as_one(folder: Path) -> None
             ("lethe_workers_up", ""): 3.0,
             **{("lethe_worker_restarts_total", str(index)): 0.0 for index in range(3)},
         }
-        (private,) = [place for place in folder.glob("lethe-*") if place.is_dir()]
+        (private,) = [place for place in folder.glob("lethe-workers-*") if place.is_dir()]
         modes = [stat.S_IMODE(place.stat().st_mode) for place in (private, *private.iterdir())]
         assert modes == [0o700, 0o600, 0o600, 0o600]
         running.process.terminate()
@@ -230,7 +230,7 @@ def test_children_work_until_sigterm_and_all_answer_as_one(folder: Path) -> None
             f"child {index}: SIGTERM" for index in range(3)
         ]
         assert running.lines[-1] == "supervisor: all workers have ended"
-        assert [*folder.glob("lethe-*"), *folder.glob("*.sock")] == []
+        assert [*folder.glob("lethe-workers-*"), *folder.glob("*.sock")] == []
 
 
 def test_ctrl_c_reaches_the_supervisor_only(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """When Kafka is in trouble: the worker says what is wrong, loses nothing, and goes on once it is mended."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -107,17 +108,19 @@ def test_a_broker_that_does_not_answer(bench: Bench) -> None:
 
 def test_a_full_disk(bench: Bench, disk: Path) -> None:
     """A broker whose disk is full goes away; the worker ends with a reason, and nothing is lost once there is room."""
-    bench.send([make_event(number) for number in range(400, 800)])
-    worker = bench.worker(LETHE_SLICE_MS="10")
+    bench.send([make_event(number) for number in range(400, 3000)])
+    worker = bench.worker(LETHE_SLICE_MS="10").wait_assigned()
+    worker.signal(signal.SIGSTOP)  # while it has most of them before it
     filler = disk / "filler"
     with ending(worker):
         with suppress(OSError), filler.open("wb") as stream:
             while True:
                 stream.write(b"0" * 65_536)
                 stream.flush()
+        worker.signal(signal.SIGCONT)
         assert worker.wait(120) == 2
     assert "no answer from Kafka at" in worker.said()
     filler.unlink()
     bench.cluster.restart(bench.cluster.nodes[0])
     work_off(bench)
-    assert content_ids(bench) == {2, *range(3, 800)}
+    assert content_ids(bench) == {2, *range(3, 3000)}

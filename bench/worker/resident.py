@@ -145,7 +145,7 @@ def main() -> None:
     backlog = arguments.backlog or (8 if arguments.large else 20_000)
     with running_rig(time.time_ns() // NS_PER_MS, _BROKER) as rig:
         rig.make_topics(RAW, configs=_TOPIC)
-        job = rig.new_job(_TOPIC)
+        job = rig.new_job(configs=_TOPIC)
         with rig.start(arguments.command, job, peer_environ(arguments.peers_python)) as running:
             flow, samples, began_s = Flow(rig, job, running, backlog=backlog), [], time.monotonic()
             for sample in flow.run(pool.events(), count, arguments.samples):

@@ -63,13 +63,18 @@ class Rig:
         described = {"num_partitions": partitions, "replication_factor": 1, "configs": {**_TOPIC, **configs}}
         self.admin.create_topics(dict.fromkeys(names, described), wait_for_metadata=True)
 
-    def new_job(self, configs: Mapping[str, str] = MappingProxyType({})) -> Job:
-        """Return a job with a group and output topics that nobody used before, those of an event with settings."""
+    def new_job(self, raw: str = RAW, configs: Mapping[str, str] = MappingProxyType({})) -> Job:
+        """Return a job with a group and output topics that nobody used before.
+
+        Args:
+            raw: topic to read.
+            configs: settings of the two topics that every event is written to.
+        """
         prefix = f"run-{next(self._numbers)}"
         topics = {name: f"{prefix}.{name}" for name in _OUTPUTS}
         self.make_topics(topics["content"], topics["operational"], configs=configs)
         self.make_topics(topics["rejected"], topics["control"], topics["applied"], partitions=1)
-        return Job(self.brokers, prefix, RAW, **topics)
+        return Job(self.brokers, prefix, raw, **topics)
 
     def drop(self, job: Job) -> None:
         """Delete a job's output topics, so that the disk holds one run's at a time."""

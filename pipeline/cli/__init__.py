@@ -19,7 +19,7 @@ app = typer.Typer(
     help="Streaming anonymization pipeline for LLM API traffic.",
     epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, policy lint, demo), or nobody "
     "reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; 3 changes are pending "
-    "(topics plan, topics apply); 70 a defect of lethe; 130 interrupted.",
+    "(topics plan, topics apply); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,

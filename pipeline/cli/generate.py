@@ -1,7 +1,8 @@
 """``lethe generate``: synthetic raw events with planted canaries, to standard output or into the raw topic."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -50,16 +51,16 @@ def generate_command(
     if not 0 <= start <= start + count / rate * 1000 <= _LATEST_MS:
         raise ConfigError("so many events at this rate do not fit between 1970 and 2100: give a higher --rate")
     events = generate_events(seed=seed, count=count, start_ms=start, rate_per_s=rate)
-    canaries = _send(events, count, rate, to) if to else _write(events)
-    if manifest:
-        _write_manifest(manifest, canaries)
-    else:
-        for _ in canaries:
-            pass
+    with closing(_send(events, count, rate, to) if to else _write(events)) as canaries:
+        if manifest:
+            _write_manifest(manifest, canaries)
+        else:
+            for _ in canaries:
+                pass
     sys.stdout.buffer.flush()
 
 
-def _write(events: Iterator[SyntheticEvent]) -> Iterator[Canary]:
+def _write(events: Iterator[SyntheticEvent]) -> Generator[Canary, None, None]:
     """Write events, and yield what was planted in each once it is written: a manifest takes no memory."""
     out = sys.stdout.buffer
     for synthetic in events:
@@ -67,7 +68,7 @@ def _write(events: Iterator[SyntheticEvent]) -> Iterator[Canary]:
         yield from synthetic.canaries
 
 
-def _send(events: Iterator[SyntheticEvent], count: int, rate: float, to: str) -> Iterator[Canary]:
+def _send(events: Iterator[SyntheticEvent], count: int, rate: float, to: str) -> Generator[Canary, None, None]:
     """Send events, and yield what was planted in each once it is handed over."""
     from pipeline.cli import sending  # noqa: PLC0415 - Kafka's clients take a while to import
 

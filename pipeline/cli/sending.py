@@ -4,7 +4,7 @@ Imported when such a command runs: Kafka's clients take a while to import.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -95,8 +95,8 @@ def replay_rejected(settings: Settings, policy: Policy, wanted: Wanted, rate: fl
 
 def send_synthetic(
     settings: Settings, policy: Policy, events: Iterator[SyntheticEvent], count: int, rate: float
-) -> Iterator[Canary]:
-    """Send so many synthetic events, each received when it is sent; yield what was planted in it.
+) -> Generator[Canary, None, None]:
+    """Send so many synthetic events, each received when it is sent; yield what was planted in it. Close it at the end.
 
     Raises:
         ConfigError, SinkUnavailable: Kafka refuses, or is not there.
@@ -105,7 +105,9 @@ def send_synthetic(
     return _send_synthetic(target, events, count, rate)
 
 
-def _send_synthetic(target: Target, events: Iterator[SyntheticEvent], count: int, rate: float) -> Iterator[Canary]:
+def _send_synthetic(
+    target: Target, events: Iterator[SyntheticEvent], count: int, rate: float
+) -> Generator[Canary, None, None]:
     with LoopThread() as loop, sending(target, loop) as send:
         for _ in paced(range(count), rate):
             synthetic = next(events)

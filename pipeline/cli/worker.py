@@ -10,7 +10,6 @@ from pipeline.cli import edge
 from pipeline.coarsen import day_of
 from pipeline.config import Settings
 from pipeline.policy.load import Policy
-from pipeline.worker.process import Job, LiveCore, ready_topics, serve
 from pipeline.worker.supervisor import Setup, supervise
 
 
@@ -32,6 +31,8 @@ def worker_command(
     Exit codes: 0 drained; 2 a setting, key, topic or broker is wrong or failed, and nothing is lost; 4 rejections
     flood; 70 a defect of lethe.
     """
+    from pipeline.worker.process import Job, serve  # noqa: PLC0415 - Faust takes a second to import
+
     settings = edge.settings({"instance_id": instance})
     policy = edge.policy_of(settings)
     if check:
@@ -49,6 +50,8 @@ def _check(settings: Settings, policy: Policy) -> None:
     Raises:
         PipelineError: as a start would.
     """
+    from pipeline.worker.process import Job, LiveCore, ready_topics  # noqa: PLC0415 - as above
+
     typer.echo(f"policy {policy.version} ({policy.digest}): holds")
     core = LiveCore(Job(settings, policy, edge.core_maker(policy), edge.now_ms, _log)).core
     now_ms = edge.now_ms()

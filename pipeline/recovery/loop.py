@@ -13,6 +13,9 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
+_SWEEPS = 3
+"""Kafka's client begins new tasks while it is being stopped; once is not enough."""
+
 
 class LoopThread:
     """A running event loop. Use it as a context manager: at the end, what still runs is cancelled and waited for."""
@@ -28,6 +31,12 @@ class LoopThread:
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._started.set()
         await self._stop.wait()
+        for _ in range(_SWEEPS):
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -15,7 +15,10 @@ from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
 from pipeline.recovery.loop import LoopThread
 
 WAITING_BYTES_MAX = 8 << 20
-"""How much may wait to be sent; about twice as much is on its way. One larger event goes beyond it."""
+"""How much may wait to be sent. One larger event goes beyond it."""
+IN_FLIGHT_BYTES_MAX = 32 << 20
+"""How much may be on its way. The client puts batches of all partitions that a broker leads into one request, and the
+broker closes the connection when that is larger than socket.request.max.bytes, 100 MiB."""
 PATIENCE_S = 40.0
 """How long nothing may be acknowledged while something waits for it."""
 CLOSE_S = 5.0
@@ -79,6 +82,7 @@ class RawSender:
         self._turn = 0
         self._wake: asyncio.Event
         self._pending: set[asyncio.Future[Any]] = set()
+        self._pending_bytes = 0
         self._failure: BaseException | None = None
         self._moved_s = 0.0
 
@@ -196,16 +200,20 @@ class RawSender:
             await self._submit(producer, builder, number, sent)
 
     async def _submit(self, producer: Any, builder: Any, number: int, sizes: list[int]) -> None:
+        while self._pending and self._pending_bytes + sum(sizes) > IN_FLIGHT_BYTES_MAX:
+            await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
         self._raise_failure()
         builder.close()
         future = await producer.send_batch(builder, self._topic, partition=number)
         if not self._pending:
             self._moved_s = time.monotonic()
         self._pending.add(future)
+        self._pending_bytes += sum(sizes)
         future.add_done_callback(partial(self._acknowledge, len(sizes), sum(sizes)))
 
     def _acknowledge(self, count: int, size_bytes: int, future: "asyncio.Future[Any]") -> None:
         self._pending.discard(future)
+        self._pending_bytes -= size_bytes
         self._moved_s = time.monotonic()
         error = None if future.cancelled() else future.exception()
         if error is not None:

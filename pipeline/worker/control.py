@@ -31,8 +31,11 @@ class ControlReader:
         self.suppressions = Suppressions()
         self.entries = 0
 
-    async def read_to_end(self) -> None:
+    async def read_to_end(self, tick: Callable[[], None]) -> None:
         """Read all that is there now.
+
+        Args:
+            tick: called after each fetch.
 
         Raises:
             ControlFault: an entry is malformed; the text says where it is.
@@ -43,6 +46,7 @@ class ControlReader:
         for at in self._partitions:
             while await self._consumer.position(at) < ends[at]:
                 await self._poll()
+                tick()
 
     async def keep_reading(self) -> None:
         """Read on until cancelled.

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pipeline.errors import SinkUnavailable
@@ -15,7 +16,13 @@ TARGET_BYTES = 512 * 1024
 class Delivery:
     """The way out, through a producer of `pipeline.client.make_producer`, which exists once the app has started."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
+        """Prepare.
+
+        Args:
+            patience_s: longest wait for acknowledgements. aiokafka itself never gives up on an idempotent batch.
+        """
+        self._patience_s = patience_s
         self._producer: Callable[[], Any] = lambda: None
 
     def connect(self, producer: Callable[[], Any]) -> None:
@@ -26,7 +33,7 @@ class Delivery:
         """Send the records, and wait until every one is acknowledged.
 
         Raises:
-            SinkUnavailable: a topic is missing.
+            SinkUnavailable: a topic is missing, or no acknowledgement comes in time.
             Exception: aiokafka's; some or all records may not be there, and the caller must not pass over them.
         """
         producer = self._producer()
@@ -38,15 +45,13 @@ class Delivery:
                 count = counts[record.topic] = await self._partitions(producer, record.topic)
             groups[record.topic, partition_of(record.key, count)].append(record)
         acknowledged: list[asyncio.Future[Any]] = []
-        try:
-            for (topic, partition), group in groups.items():
-                await self._send(producer, topic, partition, group, acknowledged)
-        finally:
-            # Each future is awaited whatever happened: one that fails unseen would be a lost record.
-            outcomes = await asyncio.gather(*acknowledged, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s):
+                for (topic, partition), group in groups.items():
+                    await self._send(producer, topic, partition, group, acknowledged)
+                await asyncio.gather(*acknowledged)
+                return
+        raise SinkUnavailable(f"no acknowledgement within {self._patience_s:g} s (LETHE_DELIVERY_S)")
 
     async def _partitions(self, producer: Any, topic: str) -> int:
         partitions = await producer.partitions_for(topic)

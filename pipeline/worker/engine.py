@@ -21,6 +21,8 @@ from pipeline.worker.vitals import Vitals
 from pipeline.worker.watermark import Ledger
 
 SLICES_IN_FLIGHT_MAX = 4
+BYTES_IN_FLIGHT_MAX = 32 << 20
+"""What is on its way at once, unless one slice has more: a broker refuses a request of more than 100 MiB."""
 TURN_S = 0.01
 """Longest computation between two turns of the event loop, unless one event takes longer."""
 
@@ -88,7 +90,8 @@ class Engine:
         self._metrics = metrics
         self._vitals = vitals
         self._committer: Committer | None = None
-        self._slots = asyncio.Semaphore(SLICES_IN_FLIGHT_MAX)
+        self._bytes = 0
+        self._room = asyncio.Event()
         self._moved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy = 0
@@ -114,7 +117,7 @@ class Engine:
                 made = open_slice(batch, place)
                 place = await self._work(made, batch, place)
                 self._guard(made)
-                await self._slots.acquire()
+                await self._reserve(made)
                 task = asyncio.create_task(self._finish(made))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -146,7 +149,17 @@ class Engine:
         except BaseException as error:  # noqa: BLE001 - whatever it is, the records may not be there
             self._edges.end(error)
         finally:
-            self._slots.release()
+            self._bytes -= made.outgoing_bytes
+            self._room.set()
+
+    async def _reserve(self, made: Slice) -> None:
+        """Wait until a slice may be on its way, by number and by bytes."""
+        while self._tasks and (
+            len(self._tasks) >= SLICES_IN_FLIGHT_MAX or self._bytes + made.outgoing_bytes > BYTES_IN_FLIGHT_MAX
+        ):
+            self._room.clear()
+            await self._room.wait()
+        self._bytes += made.outgoing_bytes
 
     def _done(self, made: Slice, seconds: float) -> None:
         """Take note of a slice that every sink has acknowledged."""

@@ -198,8 +198,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: _Server
     timeout = SILENCE_S_MAX
-    server_version = "lethe"
-    sys_version = ""
 
     def do_GET(self) -> None:
         """Answer with the page."""
@@ -226,6 +224,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def version_string(self) -> str:
+        """Return the Server header, without a version of anything."""
+        return "lethe"
 
     def log_message(self, *_: Any) -> None:
         """Log nothing."""

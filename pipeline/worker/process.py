@@ -18,7 +18,7 @@ import uvloop
 from pipeline.anonymize import Core
 from pipeline.client import KafkaError
 from pipeline.config import Settings
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import PipelineError, SinkUnavailable
 from pipeline.keys.keyring import Keyring
 from pipeline.keys.watch import KeyWatch
 from pipeline.metrics import CONTENT_TYPE, WorkerMetrics
@@ -140,13 +140,11 @@ def serve(job: Job) -> None:
 
 def _sharpen(text: str, error: BaseException, settings: Settings, policy: Policy) -> str:
     """Say more of a failure of Kafka's: a topic that was deleted looks like a broker that is away."""
-    if isinstance(error, KafkaError):
+    if isinstance(error, KafkaError | SinkUnavailable):
         try:
             ready_topics(settings, policy)
-        except ConfigError as found:
+        except PipelineError as found:
             return str(found)
-        except PipelineError:
-            return text
     return text
 
 

@@ -80,12 +80,13 @@ async def run_worker(parts: Parts, transform: Transform | None = None) -> None:
     models = parts.policy.catalogues.get("models")
     known = frozenset(models.mapping.values()) if models else frozenset()
     parts.metrics.describe_policy(parts.policy.version, parts.policy.digest, bounds, known)
+    parts.metrics.keys_age.set(parts.now_ms() / 1000)
     schema = parts.policy.control
     async with reading(parts.settings.brokers, fetch_bytes_max=CONTROL_FETCH_BYTES) as consumer:
         control = ControlReader(
             consumer, parts.topics["control"], parts.control_partitions, lambda raw: decode_entry(raw, schema)
         )
-        await control.read_to_end()
+        await control.read_to_end(parts.vitals.tick)
         parts.log(f"read {control.entries} entries of {parts.topics['control']}")
         await _Runtime(parts, control, transform).run()
 
@@ -101,7 +102,7 @@ class _Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._warned_s = -WARN_EVERY_S
         self._router = Router(parts.policy, parts.topics)
-        delivery = Delivery()
+        delivery = Delivery(settings.delivery_s)
         edges = Edges(
             deliver=_deliver_nowhere if parts.shadow else delivery.deliver,
             expired=self._expired,
@@ -203,6 +204,7 @@ class _Runtime:
             parts.vitals.tick()
             parts.metrics.suppressed.set(self._control.entries)
             if parts.reload():
+                parts.metrics.keys_age.set(parts.now_ms() / 1000)
                 parts.log("the key file has changed and is in force")
             await asyncio.sleep(LOOK_S)
 

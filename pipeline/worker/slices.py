@@ -22,6 +22,7 @@ class Slice:
         first: the offset from which on it covers the partition.
         end: the offset up to which it does, not included; what is worked on moves it.
         outgoing: records to deliver.
+        outgoing_bytes: size of their values.
         tally: counts.
         written: how many records go to each sink.
         rejected_keys: keys of the raw records that were rejected, for the breaker.
@@ -33,6 +34,7 @@ class Slice:
     first: int
     end: int
     outgoing: list[Outgoing] = field(default_factory=list)
+    outgoing_bytes: int = 0
     tally: Tally = field(default_factory=Tally)
     written: dict[str, int] = field(default_factory=lambda: {"content": 0, "operational": 0, "rejected": 0})
     rejected_keys: list[bytes | None] = field(default_factory=list)
@@ -117,6 +119,7 @@ class CoreTransform:
         made.appended_ms = record.timestamp
         for outgoing in self._router.route(fate):
             made.outgoing.append(outgoing)
+            made.outgoing_bytes += len(outgoing.value)
             made.written[outgoing.sink] += 1
         if isinstance(fate, Rejection):
             made.rejected_keys.append(record.key)

@@ -72,14 +72,18 @@ def supervise(setup: Setup) -> int:
         supervisor = _Supervisor(setup, children, signals)
         with nullcontext() if setup.listen is None else HealthServer(setup.listen, supervisor.pages()) as server:
             if server is not None:
-                setup.log(f"metrics and probes of all workers at {server.address}")
+                setup.log(f"metrics and probes of all workers are at {_place(server.address)}")
             return supervisor.run()
+
+
+def _place(address: Address) -> str:
+    return address if isinstance(address, str) else f"{address[0]} port {address[1]}"
 
 
 def _private_folder() -> TemporaryDirectory[str]:
     """Make a folder of mode 0700 for the children's sockets."""
     try:
-        return TemporaryDirectory(prefix="lethe-", ignore_cleanup_errors=True)
+        return TemporaryDirectory(prefix="lethe-workers-", ignore_cleanup_errors=True)
     except OSError as error:
         raise ConfigError(
             f"cannot make a folder for the workers' sockets: {error.strerror}; set TMPDIR to a folder that can be "
