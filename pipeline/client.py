@@ -43,7 +43,7 @@ REQUEST_TIMEOUT_MS = 40_000
 """How long a request may take."""
 METADATA_AGE_MS = 30_000
 """How soon partitions that were added are seen."""
-COMPRESSION = "lz4"
+COMPRESSION = "snappy"
 
 
 def make_producer(

@@ -10,7 +10,7 @@ from confluent_kafka import (  # type: ignore[import-not-found]  # it is in the 
     KafkaException,
     Producer,
 )
-from peer import POLL_RECORDS_MAX, Job, rdkafka_consumer, rdkafka_producer, read_job, split
+from peer import LINGER_MS, POLL_RECORDS_MAX, Job, rdkafka_consumer, rdkafka_producer, read_job, split
 
 CONSUME_S = 0.05
 Record = tuple[str, bytes, bytes, list[tuple[str, bytes]] | None]
@@ -20,17 +20,18 @@ Record = tuple[str, bytes, bytes, list[tuple[str, bytes]] | None]
 class Loop:
     """Reads until told to stop. At least once: what a flush has not delivered is not committed."""
 
-    def __init__(self, job: Job, transform: Callable[[Any], Iterable[Record]]) -> None:
+    def __init__(self, job: Job, transform: Callable[[Any], Iterable[Record]], linger_ms: int = LINGER_MS) -> None:
         """Connect.
 
         Args:
             job: where to read and write.
             transform: makes the records of one message.
+            linger_ms: how long a record waits for others, at most until the flush.
         """
         self._transform = transform
         self._stopping = False
         self._failure: Any = None
-        self._producer = Producer(rdkafka_producer(job.brokers))
+        self._producer = Producer(rdkafka_producer(job.brokers, linger_ms))
         self._consumer = Consumer(rdkafka_consumer(job))
         self._consumer.subscribe([job.raw])
         signal.signal(signal.SIGTERM, self._stop)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-COMPRESSION = "lz4"
+COMPRESSION = "snappy"
 """What lethe's worker uses (pipeline/client.py); every peer does the same work, here and on the broker."""
 LINGER_MS = 5
 POLL_RECORDS_MAX = 500
@@ -74,14 +74,14 @@ def split(raw: bytes) -> Split:
     return Split(key, content, orjson.dumps(event))
 
 
-def rdkafka_producer(brokers: str) -> dict[str, str | int | bool]:
+def rdkafka_producer(brokers: str, linger_ms: int = LINGER_MS) -> dict[str, str | int | bool]:
     """Return librdkafka's settings for producing at least once."""
     return {
         "bootstrap.servers": brokers,
         "acks": "all",
         "enable.idempotence": True,
         "compression.type": COMPRESSION,
-        "linger.ms": LINGER_MS,
+        "linger.ms": linger_ms,
         "message.max.bytes": RECORD_BYTES_MAX,
     }
 

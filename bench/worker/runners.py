@@ -14,8 +14,8 @@ PEERS_PYTHON = HERE.parent.parent / ".venv-bench" / "bin" / "python"
 LETHE = "lethe"
 
 # What runs lethe's worker with `peer.split` in place of the core: a process that reads the variables of peer.Job.
-# Empty: not there yet, and the row is left out. `--lethe-trivial` of compare.py sets it for one run.
-LETHE_TRIVIAL: tuple[str, ...] = ()
+# `--lethe-trivial` of compare.py sets another for one run.
+LETHE_TRIVIAL: tuple[str, ...] = (OURS, str(HERE / "lethe_trivial.py"))
 # What runs lethe's worker as it is, likewise. LETHE_KEYS names a key file that covers the events.
 LETHE_CORE: tuple[str, ...] = (str(Path(OURS).with_name("lethe")), "worker")
 

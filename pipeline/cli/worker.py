@@ -40,8 +40,19 @@ def worker_command(
     elif processes > 1:
         raise typer.Exit(_supervise(settings, processes, shadow=shadow))
     else:
-        job = Job(settings, policy, edge.core_maker(policy), edge.now_ms, _log, shadow=shadow, socket=socket)
-        serve(job)
+        maker = edge.core_maker(policy)
+        serve(
+            Job(
+                settings,
+                policy,
+                maker,
+                edge.now_ms,
+                _log,
+                shadow=shadow,
+                socket=socket,
+                settled=edge.tune_collector,
+            )
+        )
 
 
 def _check(settings: Settings, policy: Policy) -> None:

@@ -48,6 +48,7 @@ class Job:
         log: writes a line for operators.
         shadow: read in a group of its own, write and commit nothing.
         socket: where a supervisor asks for pages; "" for a worker of its own.
+        settled: called when everything is loaded, before the first event.
         transform: in place of the core, for measurements.
     """
 
@@ -58,6 +59,7 @@ class Job:
     log: Callable[[str], None]
     shadow: bool = False
     socket: str = ""
+    settled: Callable[[], None] = lambda: None
     transform: Transform | None = None
 
 
@@ -133,6 +135,7 @@ def serve(job: Job) -> None:
             shadow=job.shadow,
         )
         with _signs_of_life(job, metrics, vitals, tidy):
+            job.settled()
             asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
             asyncio.run(run_worker(parts, job.transform))
     job.log("stopped: everything that was taken up is delivered and committed")

@@ -90,6 +90,7 @@ class Consumer(driver.Consumer):
         starts = await self._thread.begin(assignment)
         self.waiting_batches = 0
         self.ledger.keep(())
+        self._gaps.clear()  # a gap that was seen before is no evidence now
         for tp, start in starts.items():
             self._ends[tp.partition] = start.offset
             self.ledger.start(tp.partition, start.offset if start.expired is None else start.expired[0])
@@ -155,7 +156,7 @@ class Consumer(driver.Consumer):
         there a second time.
         """
         expected = self._ends[tp.partition]
-        if first <= expected or self._gaps.get(tp.partition) == (expected, first):
+        if first <= expected or self._gaps.pop(tp.partition, None) == (expected, first):
             return True
         self._gaps[tp.partition] = (expected, first)
         await self._thread.go_to(tp, expected)
