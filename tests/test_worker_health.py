@@ -32,7 +32,6 @@ SNAPSHOTS = st.builds(
     lag=st.integers(0, 1 << 40),
     progress_age_s=st.floats(0, 1e6),
     stopping_s=st.none() | st.floats(0, 1e6),
-    failed=st.booleans(),
 )
 
 
@@ -129,7 +128,7 @@ def test_a_worker_that_is_not_stuck_is_alive(snapshot: Snapshot) -> None:
         (Snapshot(partitions=None, rebalancing_s=2.0), "no assignment yet"),
         (Snapshot(partitions=3, rebalancing_s=0.0), "rebalancing"),
         (Snapshot(partitions=3, stopping_s=0.0), "stopping"),
-        (Snapshot(partitions=None, rebalancing_s=1.0, stopping_s=0.0, failed=True), "stopping"),
+        (Snapshot(partitions=None, rebalancing_s=1.0, stopping_s=0.0), "stopping"),
     ],
 )
 def test_a_worker_is_ready_when_it_has_its_assignment_and_is_not_stopping(snapshot: Snapshot, reason: str) -> None:

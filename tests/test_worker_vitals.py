@@ -296,40 +296,18 @@ def test_positions_that_are_chosen_again_begin_anew() -> None:
 
 
 def test_draining_is_counted_from_the_first_stop() -> None:
-    """A second SIGTERM buys no time, nor does a failure while it drains."""
+    """A second SIGTERM buys no time."""
     life = Life()
     life.vitals.stop()
     life.wait(3)
     life.vitals.stop()
     life.wait(3)
-    life.vitals.fail("a topic is missing")
-    assert life.vitals.snapshot() == Snapshot(
-        tick_age_s=6.0, partitions=None, rebalancing_s=6.0, stopping_s=6.0, failed=True
-    )
-
-
-def test_the_first_failure_is_the_one_that_is_told() -> None:
-    """What fails after it is a consequence."""
-    life = Life()
-    life.vitals.fail("a topic is missing")
-    life.vitals.fail("the producer is closed")
-    assert life.vitals.failure == "a topic is missing"
-    assert life.vitals.snapshot().failed
-    assert life.wait(2).stopping_s == 2.0
-
-
-def test_a_failure_without_a_text_is_a_failure() -> None:
-    """Many an exception has no text: the worker must not look as if it were well."""
-    life = Life()
-    life.vitals.fail(str(TimeoutError()))
-    assert life.vitals.snapshot().failed
-    assert life.vitals.failure == "no reason given"
+    assert life.vitals.snapshot() == Snapshot(tick_age_s=6.0, partitions=None, rebalancing_s=6.0, stopping_s=6.0)
 
 
 def test_a_worker_that_works_is_not_stopping() -> None:
-    """Neither is said before anybody says it."""
-    snapshot = Life().wait(10)
-    assert (snapshot.stopping_s, snapshot.failed) == (None, False)
+    """Nobody is stopping before somebody says so."""
+    assert Life().wait(10).stopping_s is None
 
 
 # Looking from another thread

@@ -10,11 +10,14 @@ from faust.types import Message
 
 from pipeline.client import METADATA_AGE_MS
 from pipeline.worker.batches import RawBatch
-from pipeline.worker.transport import Observer, Transport
+from pipeline.worker.observer import Observer
+from pipeline.worker.transport import Transport
 
 POLL_RECORDS_MAX = 2000
 REBALANCE_S = 60
 COMMIT_INTERVAL_S = 0.5
+POLL_INTERVAL_S = 10 * 365 * 86_400
+"""For ever: aiokafka takes a member without partitions, which fetches nothing, for stuck. The watchdog knows better."""
 HEARTBEATS = 4
 """Heartbeats in a session: one may be lost, and one late."""
 
@@ -29,7 +32,6 @@ class Wiring:
         raw_topic: what it reads.
         datadir: a private folder; Faust wants one, and nothing of an event is written there.
         session_s: a member that is silent for so long loses its partitions.
-        stuck_s: longest time without a fetch before the group goes on without this member.
         batch_bytes_max: bytes of a batch; also what one fetch takes of a partition, unless a record is larger.
         instance_id: static membership, "" for none.
         observer: is told what happens.
@@ -44,7 +46,6 @@ class Wiring:
     raw_topic: str
     datadir: str
     session_s: int
-    stuck_s: int
     batch_bytes_max: int
     instance_id: str
     observer: Observer
@@ -91,7 +92,7 @@ class WorkerApp(faust.App):
             consumer_metadata_max_age_ms=METADATA_AGE_MS,
             consumer_max_fetch_size=wiring.batch_bytes_max,
             broker_max_poll_records=POLL_RECORDS_MAX,
-            broker_max_poll_interval=2 * wiring.stuck_s,
+            broker_max_poll_interval=POLL_INTERVAL_S,
             broker_session_timeout=wiring.session_s,
             broker_heartbeat_interval=wiring.session_s / HEARTBEATS,
             broker_rebalance_timeout=REBALANCE_S,

@@ -42,6 +42,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if at in consumer.assignment():
             consumer.seek(at, offset)
 
+    async def check(self) -> None:
+        """Raise what the group's coordinator has against this member: aiokafka tells whoever fetches, and not all do.
+
+        Raises:
+            KafkaError: the coordinator's answer.
+        """
+        await self.call_thread(self._check)
+
+    async def _check(self) -> None:
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - there is no other way to ask
+        if coordinator is not None:
+            coordinator.check_errors()
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Say nothing here: mode would print a traceback. What crashed it ends the process, with a reason."""
+
     async def log_ends(self) -> dict[int, int]:
         """Ask the brokers where the assigned partitions end: a consumer that fetches no more does not know."""
         ends: dict[int, int] = await self.call_thread(self._log_ends)

@@ -58,6 +58,11 @@ class ControlReader:
             await self._poll()
 
     async def _poll(self) -> None:
+        numbers = self._consumer.partitions_for_topic(self._partitions[0].topic)
+        if numbers and len(numbers) != len(self._partitions):
+            raise ControlFault(
+                f"{self._partitions[0].topic} has got partitions that this worker does not read: start again"
+            )
         fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=_BATCH_MAX)
         for at, records in fetched.items():
             for record in records:

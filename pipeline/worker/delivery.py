@@ -24,6 +24,7 @@ class Delivery:
         """
         self._patience_s = patience_s
         self._producer: Callable[[], Any] = lambda: None
+        self._sending = asyncio.Lock()
 
     def connect(self, producer: Callable[[], Any]) -> None:
         """Say where the producer is."""
@@ -47,8 +48,10 @@ class Delivery:
         acknowledged: list[asyncio.Future[Any]] = []
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
-                for (topic, partition), group in groups.items():
-                    await self._send(producer, topic, partition, group, acknowledged)
+                # One at a time: aiokafka counts the time double for whoever waits second for a partition's place.
+                async with self._sending:
+                    for (topic, partition), group in groups.items():
+                        await self._send(producer, topic, partition, group, acknowledged)
                 await asyncio.gather(*acknowledged)
                 return
         raise SinkUnavailable(f"no acknowledgement within {self._patience_s:g} s (LETHE_DELIVERY_S)")

@@ -5,6 +5,7 @@ It does not wait for anything: what is not committed is read again, and correctn
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -15,6 +16,8 @@ from pipeline.worker.supervisor import EXIT_FLOOD
 
 EXIT_FAILED = 2
 EXIT_BUG = 70
+LAST_WORDS_S = 5.0
+"""How long the last words may take."""
 
 
 def explain(error: BaseException, brokers: str) -> tuple[str, int]:
@@ -29,7 +32,7 @@ def explain(error: BaseException, brokers: str) -> tuple[str, int]:
 
 
 def end_process(text: str, code: int, log: Callable[[str], None], clean: Callable[[], None]) -> NoReturn:
-    """Say why, tidy up, and end this process without running anything else of it.
+    """Say why, tidy up, and end this process without running anything else of it, whatever happens on the way.
 
     Args:
         text: the reason.
@@ -37,8 +40,11 @@ def end_process(text: str, code: int, log: Callable[[str], None], clean: Callabl
         log: writes a line for operators.
         clean: removes what must not stay on disk.
     """
-    log(text)
+    last = threading.Timer(LAST_WORDS_S, os._exit, (code,))  # nobody may read standard error any more
+    last.daemon = True
+    last.start()
     try:
+        log(text)
         clean()
         sys.stderr.flush()
     finally:

@@ -28,8 +28,9 @@ from pipeline.topics.live import LiveTopic
 from pipeline.worker.ending import EXIT_FAILED, end_process, explain
 from pipeline.worker.health import Address, HealthServer, Page, worker_pages
 from pipeline.worker.logs import listen_to_libraries
+from pipeline.worker.parts import Parts
 from pipeline.worker.preflight import require_topics
-from pipeline.worker.runtime import Parts, run_worker
+from pipeline.worker.runtime import run_worker
 from pipeline.worker.slices import Transform
 from pipeline.worker.supervisor import end_with_parent
 from pipeline.worker.vitals import Vitals
@@ -130,6 +131,7 @@ def serve(job: Job) -> None:
             vitals=vitals,
             datadir=datadir,
             end=end,
+            leave=lambda: end_process("stopped before it had any partition", 0, job.log, tidy),
             log=job.log,
             now_ms=job.now_ms,
             shadow=job.shadow,
@@ -138,7 +140,7 @@ def serve(job: Job) -> None:
             job.settled()
             asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
             asyncio.run(run_worker(parts, job.transform))
-    job.log("stopped: everything that was taken up is delivered and committed")
+    job.log("stopped: what was taken up is delivered")
 
 
 def _sharpen(text: str, error: BaseException, settings: Settings, policy: Policy) -> str:
@@ -148,6 +150,8 @@ def _sharpen(text: str, error: BaseException, settings: Settings, policy: Policy
             ready_topics(settings, policy)
         except PipelineError as found:
             return str(found)
+        except Exception:  # noqa: BLE001 - this only asks for a better text
+            return text
     return text
 
 

@@ -3,16 +3,11 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
-from pipeline.anonymize import Core
 from pipeline.client import KafkaError, make_producer, reading
-from pipeline.config import Settings
 from pipeline.errors import Reason
-from pipeline.metrics import WorkerMetrics
-from pipeline.policy.load import Policy
 from pipeline.records import Source
 from pipeline.rejects import make_rejection
 from pipeline.suppress import decode_entry
@@ -22,48 +17,15 @@ from pipeline.worker.breaker import Breaker
 from pipeline.worker.control import ControlReader
 from pipeline.worker.delivery import Delivery
 from pipeline.worker.engine import Edges, Engine
+from pipeline.worker.parts import Parts
 from pipeline.worker.route import Outgoing, Router
 from pipeline.worker.slices import CoreTransform, Transform
-from pipeline.worker.vitals import Vitals
 
 CONTROL_FETCH_BYTES = 1 << 20
 LOOK_S = 1.0
 """How often the loop says that it comes round and looks at the key file, and asks how far behind it is."""
 WARN_EVERY_S = 300.0
 _PERCENT = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a worker is made from.
-
-    Attributes:
-        settings, policy: as they are.
-        topics: topic of each sink, by the sink's name.
-        control_partitions: how many partitions the control topic has.
-        core: returns the core as it is now.
-        reload: looks whether keys changed, takes them up and says so; raises when they cannot be read.
-        metrics, vitals: what it tells.
-        datadir: a private folder.
-        end: ends the process for a reason, and does not return.
-        log: writes a line for operators.
-        now_ms: the clock, epoch milliseconds.
-        shadow: it reads in a group of its own, and writes and commits nothing.
-    """
-
-    settings: Settings
-    policy: Policy
-    topics: Mapping[str, str]
-    control_partitions: int
-    core: Callable[[], Core]
-    reload: Callable[[], bool]
-    metrics: WorkerMetrics
-    vitals: Vitals
-    datadir: str
-    end: Callable[[BaseException], NoReturn]
-    log: Callable[[str], None]
-    now_ms: Callable[[], int]
-    shadow: bool = False
 
 
 async def run_worker(parts: Parts, transform: Transform | None = None) -> None:
@@ -134,11 +96,21 @@ class _Runtime:
             self._spawn(work)
         if not self._parts.shadow:
             self._spawn(self._engine.keep_committing)
-        await self._app.start()
+        await self._start()
         await self._stopped.wait()
         for task in self._tasks:
             task.cancel()
         await self._app.stop()
+
+    async def _start(self) -> None:
+        """Start the app, which takes until the first assignment. Told to stop before, there is nothing to drain."""
+        starting = asyncio.ensure_future(self._app.start())
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            self._parts.leave()
+        stopping.cancel()
+        await starting
 
     def _stop(self) -> None:
         """Begin to drain: no more is taken up, what is in the works is delivered and committed."""
@@ -170,7 +142,6 @@ class _Runtime:
             raw_topic=parts.topics["raw"],
             datadir=parts.datadir,
             session_s=settings.session_s,
-            stuck_s=settings.stuck_s,
             batch_bytes_max=settings.batch_bytes_max,
             instance_id=settings.instance_id,
             observer=self._engine,
@@ -211,6 +182,7 @@ class _Runtime:
     async def _keep_measuring(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
+            await self._consumer.check()
             if self._engine.owned:
                 await self._measure()
 
@@ -222,7 +194,9 @@ class _Runtime:
         except KafkaError:  # the watchdog sees to it when this lasts
             return
         for partition, records in lags.items():
-            appended_ms = self._engine.appended_ms.get(partition, now_ms)
+            appended_ms = self._engine.appended_ms.setdefault(partition, now_ms)
+            if not records:
+                self._engine.appended_ms[partition] = now_ms  # what comes next is no older
             oldest_s = max(0, now_ms - appended_ms) / 1000 if records else 0.0
             parts.vitals.set_lag(partition, records)
             parts.metrics.behind(partition, records, oldest_s)

@@ -8,41 +8,25 @@ committed, after every slice and before partitions are given up.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from pipeline.client import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from pipeline.errors import SinkUnavailable
 from pipeline.worker.batches import RawBatch, split
 from pipeline.worker.client_thread import ConsumerThread
-from pipeline.worker.offsets import Start
+from pipeline.worker.observer import Observer
 from pipeline.worker.watermark import Ledger
 
 FETCH_TIMEOUT_S = 1.0
 QUEUED_BATCHES_MAX = 4
+SEEK_MARGIN_S = 5.0
+"""Faust stops waiting for a seek after a request's time, and then for ever does nothing, without a word."""
 _DRAIN_POLL_S = 0.01
-
-
-class Observer(Protocol):
-    """What the transport tells its worker; calls come on the worker's loop."""
-
-    def revoking(self) -> None:
-        """Say that partitions are about to be given up: take up no more work."""
-
-    def assigned(self, starts: Mapping[int, Start]) -> None:
-        """Say which partitions are owned, and where each begins. It may be said again when positions were lost."""
-
-    def committed(self, outcome: str, seconds: float, partitions: Collection[int]) -> None:
-        """Say how a commit went, ``done``, ``rebalanced`` or ``failed``, and whose offsets it moved."""
-
-    async def expired(self, partition: int, first: int, last: int) -> None:
-        """Write the rejection of a range that retention took before it was read, and return when it is delivered."""
-
-    def die(self, error: BaseException) -> None:
-        """End the process."""
 
 
 class Consumer(driver.Consumer):
@@ -57,6 +41,7 @@ class Consumer(driver.Consumer):
         self._committing = asyncio.Lock()
         self._ends: dict[int, int] = {}
         self._gaps: dict[int, tuple[int, int]] = {}
+        self._revocations = 0
         self._worker = cast("Any", self.app)  # pipeline.worker.agent.WorkerApp
         self._observer: Observer = self._worker.observer
         self._in_flight: Callable[[], int] = self._worker.in_flight
@@ -66,35 +51,59 @@ class Consumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Begin where the group left off; Faust calls it when a rebalance has ended and before anything is fetched."""
+        await self._find_positions(again=False)
+
+    async def _find_positions(self, *, again: bool) -> None:
+        limit_s = self.app.conf.broker_request_timeout - SEEK_MARGIN_S
         try:
-            await self._begin()
+            async with asyncio.timeout(limit_s):
+                await self._begin(again=again)
         except (asyncio.CancelledError, IllegalStateError):  # another rebalance has begun
             raise
+        except TimeoutError:
+            self._observer.die(SinkUnavailable(f"the brokers did not say within {limit_s:g} s where to begin"))
         except BaseException as error:  # noqa: BLE001 - Faust would log it, and go on without a position
             self._observer.die(error)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Stop taking up work at once; Faust then waits in `wait_empty`, which commits."""
+        """Stop taking up work at once; Faust then waits in `wait_empty`, which commits.
+
+        While the app stops, Faust would close the client here, and what is still in the works could not be committed.
+        """
+        self._revocations += 1
         self._observer.revoking()
+        if self.app.should_stop:
+            await self.wait_empty()
+            return
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Note an empty assignment, of which Faust makes nothing; others begin in `perform_seek`."""
+        if self.app.should_stop:
+            return
         if not assigned:
             self.ledger.keep(())
             self._observer.assigned({})
         await super().on_partitions_assigned(assigned, generation_id)
 
-    async def _begin(self) -> None:
-        assignment = self.assignment()
-        starts = await self._thread.begin(assignment)
+    async def _begin(self, *, again: bool) -> None:
+        """Begin in every partition; ``again`` when they are ours already and only positions were lost.
+
+        Raises:
+            IllegalStateError: partitions were revoked meanwhile; Faust then begins once more.
+        """
+        revocations = self._revocations
+        starts = await self._thread.begin(self.assignment())
+        if revocations != self._revocations:
+            raise IllegalStateError("partitions were revoked")
         self.waiting_batches = 0
         self.ledger.keep(())
         self._gaps.clear()  # a gap that was seen before is no evidence now
         for tp, start in starts.items():
             self._ends[tp.partition] = start.offset
             self.ledger.start(tp.partition, start.offset if start.expired is None else start.expired[0])
-        self._observer.assigned({tp.partition: start for tp, start in starts.items()})
+        if not again:
+            self._observer.assigned({tp.partition: start for tp, start in starts.items()})
         for tp, start in starts.items():
             if start.expired is not None:
                 await self._observer.expired(tp.partition, *start.expired)
@@ -132,6 +141,8 @@ class Consumer(driver.Consumer):
             if not await self._is_next(tp, records[0].offset):
                 continue
             for run in split(records, self._worker.batch_bytes_max):
+                while self.waiting_batches >= QUEUED_BATCHES_MAX and self._is_current(generation):  # noqa: ASYNC110 - as below
+                    await asyncio.sleep(_DRAIN_POLL_S)
                 if not self._is_current(generation):
                     return
                 await self._hand_over(tp, run, generation, fetched_s)
@@ -142,11 +153,11 @@ class Consumer(driver.Consumer):
 
     async def _begin_again(self, generation: int) -> None:
         """Find new positions: retention overtook this reader, or the client looked before they were chosen."""
-        while self.waiting_batches or self._in_flight():  # noqa: ASYNC110 - Faust's queue has nothing to wait for
+        while self.waiting_batches > 0 or self._in_flight():  # noqa: ASYNC110 - Faust's queue has nothing to wait for
             await asyncio.sleep(_DRAIN_POLL_S)
         await self.commit()
         if self._is_current(generation):
-            await self.perform_seek()
+            await self._find_positions(again=True)
 
     async def _is_next(self, tp: TP, first: int) -> bool:
         """Tell whether records that begin at an offset are the next ones; if not, go back for those in between.
@@ -196,9 +207,17 @@ class Consumer(driver.Consumer):
         return outcome == "done"
 
     async def lags(self) -> dict[int, int]:
-        """Return how many records wait in each owned partition, by what the brokers say of its end."""
-        ends, positions = await self._thread.log_ends(), self.ledger.positions()
-        return {p: max(0, end - positions[p]) for p, end in ends.items() if p in positions}
+        """Return how many records of each owned partition are not committed, by what the brokers say of its end."""
+        ends, commits = await self._thread.log_ends(), self.ledger.commits()
+        return {p: max(0, end - commits[p]) for p, end in ends.items() if p in commits}
+
+    async def check(self) -> None:
+        """Raise what the group has against this member.
+
+        Raises:
+            KafkaError: the coordinator's answer.
+        """
+        await self._thread.check()
 
     async def wait_empty(self) -> None:
         """Wait until all that is in the works is delivered, and commit it: before partitions go, and at the end."""

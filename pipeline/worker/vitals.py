@@ -45,8 +45,7 @@ class Snapshot(NamedTuple):
             one.
         lag: records that wait, in all partitions.
         progress_age_s: of the partition that has waited longest: since records wait there and nothing was committed.
-        stopping_s: since it was told to stop, or has failed; None while it works.
-        failed: whether it has failed.
+        stopping_s: since it was told to stop; None while it works.
     """
 
     tick_age_s: float = 0.0
@@ -55,7 +54,6 @@ class Snapshot(NamedTuple):
     lag: int = 0
     progress_age_s: float = 0.0
     stopping_s: float | None = None
-    failed: bool = False
 
 
 class Vitals:
@@ -75,7 +73,6 @@ class Vitals:
         self._lags: dict[int, int] = {}
         self._progress_s: dict[int, float] = {}
         self._stopped_s: float | None = None
-        self.failure = ""
 
     def tick(self) -> None:
         """Say that the loop comes round; wanted about once a second, from a task of the loop itself."""
@@ -120,11 +117,6 @@ class Vitals:
             self._progress_s[partition] = self._clock()
         self._lags[partition] = records
 
-    def fail(self, text: str) -> None:
-        """Say that the worker has failed, and why, without a value of an event; it must end within the grace time."""
-        self.failure = self.failure or text or "no reason given"  # the text of many an exception is empty
-        self.stop()
-
     def stop(self) -> None:
         """Say that draining begins; it must end within the grace time."""
         if self._stopped_s is None:
@@ -143,5 +135,4 @@ class Vitals:
             lag=sum(lags.values()),
             progress_age_s=max(waiting, default=0.0),
             stopping_s=None if stopped_s is None else now_s - stopped_s,
-            failed=bool(self.failure),
         )

@@ -66,6 +66,10 @@ class Ledger:
         """Return how far each owned partition is delivered."""
         return {partition: mark.position for partition, mark in self._marks.items()}
 
+    def commits(self) -> dict[int, int]:
+        """Return how far each owned partition is committed."""
+        return {partition: mark.committed for partition, mark in self._marks.items()}
+
     def keep(self, partitions: Iterable[int]) -> None:
         """Forget every partition but these."""
         kept = set(partitions)
