@@ -2,7 +2,7 @@
 
 A raw topic of 8 partitions is filled once for each table. Each runner starts fresh, in a process of its own, with a
 group and two output topics of its own, and writes two records an event. All are asked for the same: at least once,
-acks=all, lz4. The rounds are interleaved, and each begins with another runner.
+acks=all, zstd. The rounds are interleaved, and each begins with another runner.
 
 events/s: events delivered, divided by the time from the first output record's append to the last one's, by the
 broker's clock (LogAppendTime); start-up is not in it. A runner that has not delivered all within the time box is

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-COMPRESSION = "snappy"
+COMPRESSION = "zstd"
 """What lethe's worker uses (pipeline/client.py); every peer does the same work, here and on the broker."""
 LINGER_MS = 5
 POLL_RECORDS_MAX = 500
