@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 V := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .venv-bench/.installed
 
 .PHONY: demo test lint bench bench-worker chaos broker lock format clean
 
@@ -20,6 +21,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(V)/python bench/core.py
+
+# lethe's worker beside other stream processors, on a real broker. ARGS="--only core --rounds 1"
+bench-worker: $(STAMP) $(BENCH_STAMP)
+	$(V)/python bench/worker/compare.py $(ARGS)
 
 # Ten minutes of kills: two workers, three brokers, 300,000 events, and then every id is accounted for.
 # ARGS="--seconds 60 --rate 300 --seed 7"
@@ -40,16 +45,24 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	$(V)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
+# The peers' packages are no dependencies of lethe's: they have a virtual environment of their own.
+$(BENCH_STAMP): requirements/bench.lock
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --require-hashes -r requirements/bench.lock
+	touch $(BENCH_STAMP)
+
 # The lock names no registry: whichever index the machine is set up with serves it, and the hashes decide.
 lock:
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 pyproject.toml -o requirements/runtime.lock
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 --extra embedded --group dev -c requirements/runtime.lock pyproject.toml -o requirements/dev.lock
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 requirements/bench.in -o requirements/bench.lock
 
 format: $(STAMP)
 	$(V)/ruff format .
 	$(V)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist lethe-demo
+	rm -rf .venv .venv-bench build dist lethe-demo
