@@ -42,6 +42,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if at in consumer.assignment():
             consumer.seek(at, offset)
 
+    @property
+    def has_started(self) -> bool:
+        """Return whether the client is there; before, nothing can be asked of it."""
+        return self._consumer is not None
+
     async def check(self) -> None:
         """Raise what the group's coordinator has against this member: aiokafka tells whoever fetches, and not all do.
 

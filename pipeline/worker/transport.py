@@ -217,7 +217,8 @@ class Consumer(driver.Consumer):
         Raises:
             KafkaError: the coordinator's answer.
         """
-        await self._thread.check()
+        if self._thread.has_started:
+            await self._thread.check()
 
     async def wait_empty(self) -> None:
         """Wait until all that is in the works is delivered, and commit it: before partitions go, and at the end."""
