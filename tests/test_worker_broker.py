@@ -322,11 +322,9 @@ def test_the_check_says_what_is_wrong(bench: Bench) -> None:
     """The check passes where a worker can start, and names setting and fix where it cannot; it consumes nothing."""
     good = bench.lethe("worker", "--check")
     wrong = bench.lethe("worker", "--check", check=False, LETHE_TOPIC_CONTENT="nowhere", LETHE_ADMISSION="60d")
-    away = bench.lethe("worker", "--check", check=False, LETHE_BROKERS="127.0.0.1:1")
-    assert (wrong.returncode, away.returncode) == (2, 2)
+    assert wrong.returncode == 2
     assert "nowhere does not exist (run `lethe topics apply`)" in wrong.stderr
     assert "lower LETHE_ADMISSION" in wrong.stderr
-    assert "no answer from Kafka at 127.0.0.1:1" in away.stderr
     assert "a worker can start" in good.stdout
     assert bench.committed() == {}
 
