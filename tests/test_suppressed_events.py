@@ -178,7 +178,8 @@ def test_a_legal_hold_keeps_the_operational_record(shape: str, subject: Subject)
 @MANY
 def test_whatever_the_event_an_erasure_takes_that_and_no_more(shape: str, data: st.DataObject) -> None:
     """Property: any account, keys and figures; other accounts' events keep every byte of both records."""
-    event = data.draw(EVENTS[shape]())
+    # As it is read: two lone surrogates may have been a pair, which is another text than they are in Python.
+    event = decode(to_json(data.draw(EVENTS[shape]())), size_max=1 << 24, depth_max=64).event
     plain = plain_fate(shape, event)
     subject = data.draw(st.sampled_from([Subject.ACCOUNT, Subject.REQUEST]))
     at_ms = plain.facts.received_at_ms
