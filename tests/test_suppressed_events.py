@@ -22,7 +22,7 @@ from strategies import (
 )
 
 from pipeline.anonymize import Admission, Core, make_core
-from pipeline.codec import replace_surrogates
+from pipeline.codec import decode, replace_surrogates
 from pipeline.keys.keyring import KeyEpoch, Keyring
 from pipeline.policy.load import load_policy
 from pipeline.records import Anonymized, Rejection
