@@ -33,7 +33,7 @@ DOORS = {
     "tldextract": {"pipeline.detect.presidio"},
     "regex": {"pipeline.detect.presidio"},
     "aiokafka": {"pipeline.client"},
-    "faust": {"pipeline.worker.agent", "pipeline.worker.client_thread", "pipeline.worker.transport"},
+    "faust": {f"pipeline.worker.{name}" for name in ("agent", "client_thread", "producer", "transport")},
     "kafka": {"pipeline.topics.admin"},
     "uvloop": {"pipeline.worker.process"},
     "clickhouse_connect": {"pipeline.store.client"},

@@ -124,7 +124,7 @@ def make_app(wiring: Wiring) -> WorkerApp:
     async def anonymize(stream: Any) -> None:
         consumer: Any = app.consumer  # pipeline.worker.transport.Consumer
         async for event in stream.events():
-            consumer.waiting_batches -= 1
+            consumer.taken()
             try:
                 await wiring.handle(event.value)
             except asyncio.CancelledError:  # the app stops; what is not delivered is not committed

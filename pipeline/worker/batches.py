@@ -35,6 +35,7 @@ class RawBatch(NamedTuple):
             the log has a gap there (markers of transactions, records that retention took).
         end: the offset up to which it covers the partition, not included.
         records: in the order of their offsets.
+        size_bytes: of their values.
         fetched_s: when they came from the client, in seconds of the monotonic clock.
     """
 
@@ -42,6 +43,7 @@ class RawBatch(NamedTuple):
     first: int
     end: int
     records: Sequence[RawRecord]
+    size_bytes: int = 0
     fetched_s: float = 0.0
 
     def __repr__(self) -> str:

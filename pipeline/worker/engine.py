@@ -1,4 +1,4 @@
-"""The worker's engine: takes batches from the agent, works in slices, delivers each while it works on the next.
+"""The worker's engine: takes batches from the agent, works in slices, and lets them out while it works on the next.
 
 Nothing is marked as done before both records of an event are acknowledged. Whatever is not a bad event ends the
 process: its supervisor starts it again, and what was not committed is read again.
@@ -15,14 +15,14 @@ from pipeline.metrics import WorkerMetrics
 from pipeline.worker.batches import RawBatch
 from pipeline.worker.breaker import Breaker, Flood
 from pipeline.worker.offsets import Start
+from pipeline.worker.outbox import Outbox
 from pipeline.worker.route import Outgoing
 from pipeline.worker.slices import Slice, Transform, open_slice
 from pipeline.worker.vitals import Vitals
 from pipeline.worker.watermark import Ledger
 
-SLICES_IN_FLIGHT_MAX = 4
-BYTES_IN_FLIGHT_MAX = 32 << 20
-"""What is on its way at once, unless one slice has more: a broker refuses a request of more than 100 MiB."""
+COMMIT_PAUSE_S = 0.05
+"""Between two commits: each is a round trip, and what a kill repeats is what came meanwhile."""
 TURN_S = 0.01
 """Longest computation between two turns of the event loop, unless one event takes longer."""
 
@@ -90,10 +90,8 @@ class Engine:
         self._metrics = metrics
         self._vitals = vitals
         self._committer: Committer | None = None
-        self._bytes = 0
-        self._room = asyncio.Event()
+        self._outbox = Outbox(edges.deliver, self._done, edges.end)
         self._moved = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._busy = 0
         self._owned: frozenset[int] = frozenset()
         self._interrupted = False
@@ -105,7 +103,7 @@ class Engine:
 
     def in_flight(self) -> int:
         """Return how many batches and slices are in the works."""
-        return self._busy + len(self._tasks)
+        return self._busy + len(self._outbox)
 
     async def handle(self, batch: RawBatch) -> None:
         """Work through a batch, slice by slice; what a rebalance interrupts is read again by its next owner."""
@@ -117,10 +115,7 @@ class Engine:
                 made = open_slice(batch, place)
                 place = await self._work(made, batch, place)
                 self._guard(made)
-                await self._reserve(made)
-                task = asyncio.create_task(self._finish(made))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                await self._outbox.put(made)
         finally:
             self._busy -= 1
 
@@ -139,38 +134,18 @@ class Engine:
     def _pausing(self) -> bool:
         return self._interrupted or self._stopping
 
-    async def _finish(self, made: Slice) -> None:
-        began_s = time.monotonic()
-        try:
-            await self._edges.deliver(made.outgoing)
-            self._done(made, time.monotonic() - began_s)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the records may not be there
-            self._edges.end(error)
-        finally:
-            self._bytes -= made.outgoing_bytes
-            self._room.set()
-
-    async def _reserve(self, made: Slice) -> None:
-        """Wait until a slice may be on its way, by number and by bytes."""
-        while self._tasks and (
-            len(self._tasks) >= SLICES_IN_FLIGHT_MAX or self._bytes + made.outgoing_bytes > BYTES_IN_FLIGHT_MAX
-        ):
-            self._room.clear()
-            await self._room.wait()
-        self._bytes += made.outgoing_bytes
-
-    def _done(self, made: Slice, seconds: float) -> None:
-        """Take note of a slice that every sink has acknowledged."""
+    def _done(self, slices: Sequence[Slice], seconds: float) -> None:
+        """Take note of slices that every sink has acknowledged."""
         if self._committer is not None:
-            self._committer.ledger.done(made.partition, made.first, made.end)
+            for made in slices:
+                self._committer.ledger.done(made.partition, made.first, made.end)
             self._moved.set()
-        self.appended_ms[made.partition] = made.appended_ms
         self._metrics.stage("deliver", seconds)
         now_ms = self._edges.wall_ms()
-        ages_s = [(now_ms - received_ms) / 1000 for received_ms in made.received_ms]
-        self._metrics.batch_done(made.tally, made.written, ages_s)
+        for made in slices:
+            self.appended_ms[made.partition] = made.appended_ms
+            ages_s = [(now_ms - received_ms) / 1000 for received_ms in made.received_ms]
+            self._metrics.batch_done(made.tally, made.written, ages_s)
 
     def _guard(self, made: Slice) -> None:
         """Ask the breaker before anything of a slice is written."""
@@ -186,6 +161,7 @@ class Engine:
             self._moved.clear()
             if self._committer is not None:
                 await self._committer.commit()
+            await asyncio.sleep(COMMIT_PAUSE_S)
 
     def revoking(self) -> None:
         """Take up no more work: the slices in flight are finished and committed."""

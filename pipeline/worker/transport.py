@@ -8,6 +8,7 @@ committed, after every slice and before partitions are given up.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -20,10 +21,12 @@ from pipeline.errors import SinkUnavailable
 from pipeline.worker.batches import RawBatch, split
 from pipeline.worker.client_thread import ConsumerThread
 from pipeline.worker.observer import Observer
+from pipeline.worker.producer import Producer
 from pipeline.worker.watermark import Ledger
 
 FETCH_TIMEOUT_S = 1.0
-QUEUED_BATCHES_MAX = 4
+QUEUED_BYTES_MAX = 8 << 20
+"""What waits for the agent at most, and one batch more."""
 SEEK_MARGIN_S = 5.0
 """Faust stops waiting for a seek after a request's time, and then for ever does nothing, without a word."""
 _DRAIN_POLL_S = 0.01
@@ -37,7 +40,8 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ledger = Ledger()
-        self.waiting_batches = 0
+        self._waiting: deque[int] = deque()
+        self._taken = asyncio.Event()
         self._committing = asyncio.Lock()
         self._ends: dict[int, int] = {}
         self._gaps: dict[int, tuple[int, int]] = {}
@@ -96,7 +100,7 @@ class Consumer(driver.Consumer):
         starts = await self._thread.begin(self.assignment())
         if revocations != self._revocations:
             raise IllegalStateError("partitions were revoked")
-        self.waiting_batches = 0
+        self._waiting.clear()
         self.ledger.keep(())
         self._gaps.clear()  # a gap that was seen before is no evidence now
         for tp, start in starts.items():
@@ -124,10 +128,11 @@ class Consumer(driver.Consumer):
 
     async def _fetch_once(self) -> None:
         active = self._get_active_partitions()
-        if not (self.flow_active and active) or self.waiting_batches >= QUEUED_BATCHES_MAX:
+        if not (self.flow_active and active):
             await asyncio.sleep(_DRAIN_POLL_S)
             return
         generation = self.app.consumer_generation_id
+        await self._have_room(generation)
         try:
             fetched = await self._getmany(active_partitions=active, timeout=FETCH_TIMEOUT_S)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError):
@@ -141,8 +146,7 @@ class Consumer(driver.Consumer):
             if not await self._is_next(tp, records[0].offset):
                 continue
             for run in split(records, self._worker.batch_bytes_max):
-                while self.waiting_batches >= QUEUED_BATCHES_MAX and self._is_current(generation):  # noqa: ASYNC110 - as below
-                    await asyncio.sleep(_DRAIN_POLL_S)
+                await self._have_room(generation)
                 if not self._is_current(generation):
                     return
                 await self._hand_over(tp, run, generation, fetched_s)
@@ -153,7 +157,7 @@ class Consumer(driver.Consumer):
 
     async def _begin_again(self, generation: int) -> None:
         """Find new positions: retention overtook this reader, or the client looked before they were chosen."""
-        while self.waiting_batches > 0 or self._in_flight():  # noqa: ASYNC110 - Faust's queue has nothing to wait for
+        while self._waiting or self._in_flight():  # noqa: ASYNC110 - Faust's queue has nothing to wait for
             await asyncio.sleep(_DRAIN_POLL_S)
         await self.commit()
         if self._is_current(generation):
@@ -178,13 +182,28 @@ class Consumer(driver.Consumer):
         if end <= first:
             return  # read again by a client that went back
         self._ends[tp.partition] = end
-        batch = RawBatch(tp.partition, first, end, [r for r in records if r.offset >= first], fetched_s)
+        new = [record for record in records if record.offset >= first]
+        batch = RawBatch(tp.partition, first, end, new, sum(len(record.value or b"") for record in new), fetched_s)
         value: Any = batch  # Faust hands on what it gets
         message = ConsumerMessage(
             tp.topic, tp.partition, first, 0.0, 0, None, None, value, None, 0, 0, tp, generation_id=generation
         )
-        self.waiting_batches += 1
+        self._waiting.append(batch.size_bytes)
         await self.callback(message)
+
+    def taken(self) -> None:
+        """Take note that the agent has taken the batch that waited longest."""
+        if self._waiting:  # those of an assignment that is over are forgotten already
+            self._waiting.popleft()
+        self._taken.set()
+
+    async def _have_room(self, generation: int) -> None:
+        """Wait while enough waits for the agent already, and the partitions are those of a generation."""
+        while sum(self._waiting) > QUEUED_BYTES_MAX and self._is_current(generation):
+            self._taken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FETCH_TIMEOUT_S):
+                    await self._taken.wait()
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002 - Faust's signature
         """Commit what the ledger has, one commit at a time."""
@@ -230,18 +249,6 @@ class Consumer(driver.Consumer):
     def ack(self, message: Any) -> bool:  # noqa: ARG002 - Faust's signature
         """Do nothing: the agent marks in the ledger what is delivered."""
         return True
-
-
-class Producer(driver.Producer):
-    """A producer made by `pipeline.client.make_producer`: idempotent, acks=all, sizes from the event limit."""
-
-    def _new_producer(self, transactional_id: str | None = None) -> Any:  # noqa: ARG002 - Faust's signature
-        return cast("Any", self.app).make_producer()
-
-    @property
-    def client(self) -> Any:
-        """Return aiokafka's producer."""
-        return self._ensure_producer()
 
 
 class Transport(driver.Transport):
