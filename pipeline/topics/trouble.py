@@ -37,4 +37,6 @@ def to_error(doing: str, brokers: str, kind: type[BaseException]) -> PipelineErr
         return ConfigError(f"cannot {doing}: Kafka at {brokers} is too old: 2.4 or newer")
     if "KafkaConfigurationError" in names:
         return ConfigError(f"cannot {doing}: an option of the connection is wrong")
-    return SinkUnavailable(f"cannot {doing}: Kafka at {brokers} answers {kind.__name__}")
+    return SinkUnavailable(
+        f"cannot {doing}: Kafka at {brokers} answers {kind.__name__}; look at the brokers' log and disks"
+    )
