@@ -13,8 +13,7 @@ import orjson
 
 from pipeline.anonymize import Admission, Core, make_core, process
 from pipeline.cli.edge import tune_collector
-from pipeline.detect.entities import EntityTable
-from pipeline.detect.presidio import make_presidio_detector
+from pipeline.detect.detector import make_detector
 from pipeline.detect.spans import Detector, Span
 from pipeline.keys.keyring import KeyEpoch, Keyring
 from pipeline.policy.load import load_policy
@@ -29,7 +28,7 @@ ADMISSION = Admission(latest_ms=START_MS * 2)
 class NoDetector:
     """Finds nothing: what is left is the core itself. Lives here, where no worker can reach it."""
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
         """Return no spans."""
         return [()] * len(texts)
 
@@ -72,8 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     policy = load_policy()
     keys = Keyring((KeyEpoch("e1", 0, b"k" * 32),), {}, b"s" * 32)
-    table = EntityTable.from_json(policy.entities)
-    detectors: dict[str, Detector] = {"detection off": NoDetector(), "detection on": make_presidio_detector(table)}
+    detectors: dict[str, Detector] = {"detection off": NoDetector(), "detection on": make_detector(policy)}
     raws = [
         orjson.dumps(s.event) for s in generate_events(seed=7, count=arguments.events, start_ms=START_MS, rate_per_s=50)
     ]

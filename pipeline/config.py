@@ -33,6 +33,7 @@ class Settings:
     store: str = text("chdb:./lethe-data", "sink URL; it may hold a password, so it is never shown", secret=True)
     schemas: str = text("", "folder of the policy; empty: the shipped one")
     event_schema: str = text("", "annotated event schema below that folder; empty: what policy.json says")
+    cache: str = text("", "folder for what is compiled once; empty: lethe in the user's cache folder")
     event_bytes_max: int = whole(_LIMITS.event_bytes_max, _BYTES, "bytes", "largest raw event")
     # Depth ends at 128 because the walk recurses; a deeper event is no request that an API took.
     depth_max: int = whole(_LIMITS.depth_max, (8, 128), "levels", "deepest nesting of an event")

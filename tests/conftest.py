@@ -1,14 +1,15 @@
 """Shared fixtures: the shipped policy, fixed keys, the real detector, and a core made of them."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka_broker import broker  # noqa: F401 - the fixture is found here
 
 from pipeline.anonymize import Admission, Core, make_core
-from pipeline.detect.entities import EntityTable
-from pipeline.detect.presidio import make_presidio_detector
+from pipeline.detect.detector import make_detector
 from pipeline.detect.spans import Detector, Span
 from pipeline.keys.keyring import KeyEpoch, Keyring
 from pipeline.policy.load import Policy, load_policy
@@ -16,13 +17,15 @@ from pipeline.policy.load import Policy, load_policy
 RECEIVED_AT = "2026-11-23T10:00:00.123Z"
 RECEIVED_AT_MS = 1_795_428_000_123
 KEYS = Keyring((KeyEpoch("e1", 0, b"1" * 32),), {"2026-11-23": b"d" * 32}, b"s" * 32)
+CACHE_DIR = Path(__file__).resolve().parent.parent / ".venv" / "lethe-cache"
+os.environ.setdefault("LETHE_CACHE", str(CACHE_DIR))  # of the commands that tests start, too
 OPEN_DOOR = Admission(latest_ms=RECEIVED_AT_MS + 300_000)
 
 
 class NoDetector:
     """Finds nothing, so that a test sees the core alone."""
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
         """Return no spans."""
         return [()] * len(texts)
 
@@ -65,7 +68,7 @@ def policy() -> Policy:
 @pytest.fixture(scope="session")
 def detector(policy: Policy) -> Detector:
     """Return the real detector."""
-    return make_presidio_detector(EntityTable.from_json(policy.entities))
+    return make_detector(policy, CACHE_DIR)
 
 
 @pytest.fixture(scope="session")

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from conftest import KEYS, OPEN_DOOR
+from conftest import CACHE_DIR, KEYS, OPEN_DOOR
 from test_architecture import LAYERS, ROOT
 
 from pipeline import cli
 from pipeline.anonymize import make_core, process
 from pipeline.config import Settings, variable_of
 from pipeline.config_types import setting_of
+from pipeline.detect.detector import make_detector
 from pipeline.detect.entities import EntityTable
-from pipeline.detect.presidio import make_presidio_detector
 from pipeline.policy.load import load_policy
 from pipeline.policy.table import markdown
 from pipeline.records import Anonymized, Source
@@ -98,7 +98,7 @@ def make_example() -> str:
     """Return what becomes of the README's raw event: its two records, without nulls, digests shortened."""
     raw = json.dumps(json.loads(fenced(README.read_text("utf-8"), "json")[0])).encode()
     policy = load_policy()
-    core = make_core(policy, make_presidio_detector(EntityTable.from_json(policy.entities)), KEYS)
+    core = make_core(policy, make_detector(policy, CACHE_DIR), KEYS)
     fate = process(raw, Source("example", 0, 1, len(raw)), core, OPEN_DOOR)
     assert isinstance(fate, Anonymized)
     assert fate.content is not None

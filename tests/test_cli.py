@@ -39,7 +39,7 @@ def lethe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], detector: Detector
 ) -> Lethe:
     """Return the command, with the real detector of the session: making one takes seconds."""
-    monkeypatch.setattr("pipeline.detect.presidio.make_presidio_detector", lambda _: detector)
+    monkeypatch.setattr("pipeline.detect.detector.make_detector", lambda *_: detector)
     return make_lethe(tmp_path, monkeypatch, capfd)
 
 

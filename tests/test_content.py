@@ -39,7 +39,7 @@ class MarkDetector:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
         """Return a span for each mark; None for a text with ``FAIL`` in it, a type on no list for one with ``NEW``."""
         self.seen += texts
         return [None if "FAIL" in text else self._find(text) for text in texts]
@@ -346,7 +346,7 @@ def test_json_in_strings_many_deep_is_read_once_a_level() -> None:
 class _Broken:
     """A detector that raises, quoting what it was given."""
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
         """Fail."""
         raise ValueError(texts)
 
@@ -354,7 +354,7 @@ class _Broken:
 class _Short:
     """A detector that forgets the last text."""
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
         """Answer for all texts but one."""
         return [()] * (len(texts) - 1)
 

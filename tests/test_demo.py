@@ -19,7 +19,7 @@ def lethe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], detector: Detector
 ) -> Lethe:
     """Return the command, with the real detector of the session."""
-    monkeypatch.setattr("pipeline.detect.presidio.make_presidio_detector", lambda _: detector)
+    monkeypatch.setattr("pipeline.detect.detector.make_detector", lambda *_: detector)
     return make_lethe(tmp_path, monkeypatch, capfd)
 
 
@@ -104,7 +104,7 @@ def test_two_demos_do_not_share_a_folder(lethe: Lethe, tmp_path: Path) -> None:
 
 def test_a_leak_fails_the_demo(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a detector that finds nothing the verdict counts leaks by kind and place, shows none, and exits with 1."""
-    monkeypatch.setattr("pipeline.detect.presidio.make_presidio_detector", lambda _: NoDetector())
+    monkeypatch.setattr("pipeline.detect.detector.make_detector", lambda *_: NoDetector())
     done = lethe("demo", "-n", str(EVENTS), "--seed", "5")
     assert done.code == 1
     assert done.out.splitlines()[-2] == "NOT clean"

@@ -4,17 +4,23 @@ import logging
 import re
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import pytest
+from conftest import CACHE_DIR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.detect.allow import AllowList
+from pipeline.detect.detector import make_engine
+from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable, RecognizerRule
-from pipeline.detect.presidio import PresidioDetector, make_presidio_detector
+from pipeline.detect.presidio import make_recognizers
+from pipeline.detect.gates import Alternative
 from pipeline.detect.recognizer import WORD, Recognizer
+from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span, merge_spans
 from pipeline.errors import PolicyError
 from pipeline.policy.load import Policy
@@ -141,22 +147,31 @@ def table(policy: Policy) -> EntityTable:
     return EntityTable.from_json(policy.entities)
 
 
-@pytest.fixture(scope="module")
-def presidio(table: EntityTable) -> PresidioDetector:
-    """Return the shipped detector."""
-    return make_presidio_detector(table)
+def engine_of(recognizers: Sequence[Recognizer]) -> Engine:
+    """Return a detector of some recognizers."""
+    return make_engine(recognizers, AllowList({}), CACHE_DIR)
 
 
 @pytest.fixture(scope="module")
-def ungated(table: EntityTable) -> PresidioDetector:
+def recognizers(table: EntityTable) -> list[Recognizer]:
+    """Return the shipped recognizers."""
+    return make_recognizers(table)
+
+
+@pytest.fixture(scope="module")
+def presidio(recognizers: list[Recognizer]) -> Engine:
+    """Return a detector of the shipped recognizers."""
+    return engine_of(recognizers)
+
+
+@pytest.fixture(scope="module")
+def ungated(recognizers: list[Recognizer]) -> Engine:
     """Return the same recognizers, each shown every text whole."""
-    rules = tuple(replace(rule, gate="", gate_alone="", piece="") for rule in table.recognizers)
-    detector = make_presidio_detector(replace(table, recognizers=rules))
-    detector._words = ((),) * len(detector._words)
-    return detector
+    bare = {"gate": (), "inner": None, "inner_alone": None, "piece": None, "piece_before": None}
+    return engine_of([replace(recognizer, **bare) for recognizer in recognizers])
 
 
-def find(detector: PresidioDetector, text: str) -> list[Span]:
+def find(detector: Engine, text: str) -> list[Span]:
     """Return the merged spans of one text."""
     (spans,) = detector.find_spans([text])
     assert spans is not None
@@ -164,13 +179,13 @@ def find(detector: PresidioDetector, text: str) -> list[Span]:
 
 
 @pytest.mark.parametrize(("text", "entity", "value"), FOUND)
-def test_identifiers_are_found_whole(presidio: PresidioDetector, text: str, entity: str, value: str) -> None:
+def test_identifiers_are_found_whole(presidio: Engine, text: str, entity: str, value: str) -> None:
     """Each identifier is found with its type and its bounds, and nothing else is."""
     assert [(span.entity, text[span.start : span.end]) for span in find(presidio, text)] == [(entity, value)]
 
 
 @pytest.mark.parametrize("name", WITH_CONTEXT)
-def test_a_number_that_needs_context_is_found_with_it_only(presidio: PresidioDetector, name: str) -> None:
+def test_a_number_that_needs_context_is_found_with_it_only(presidio: Engine, name: str) -> None:
     """A national number is found beside its name; by itself it is a number."""
     text = WITH_CONTEXT[name]
     found, alone = presidio.find_spans([text, "x " + re.sub(r"^[A-Za-z ]*[A-Za-z] ", "", text)])
@@ -184,12 +199,12 @@ def test_every_recognizer_that_needs_context_has_its_example(table: EntityTable)
 
 
 @pytest.mark.parametrize("text", BENIGN)
-def test_benign_text_survives(presidio: PresidioDetector, text: str) -> None:
+def test_benign_text_survives(presidio: Engine, text: str) -> None:
     """Code, hashes, times, versions, prices and tables hold no identifier."""
     assert find(presidio, text) == []
 
 
-def test_own_patterns_hold_their_examples(table: EntityTable, presidio: PresidioDetector) -> None:
+def test_own_patterns_hold_their_examples(table: EntityTable, presidio: Engine) -> None:
     """Every pattern of ours finds something in each of its examples and nothing in its counterexamples."""
     for rule in [rule for rule in table.recognizers if rule.regex]:
         for text, wanted in [(t, True) for t in rule.examples] + [(t, False) for t in rule.counterexamples]:
@@ -199,14 +214,14 @@ def test_own_patterns_hold_their_examples(table: EntityTable, presidio: Presidio
 
 @given(TEXTS)
 @settings(max_examples=300, deadline=None)
-def test_gates_lose_nothing(presidio: PresidioDetector, ungated: PresidioDetector, text: str) -> None:
+def test_gates_lose_nothing(presidio: Engine, ungated: Engine, text: str) -> None:
     """What a recognizer finds in a whole text it also finds behind its gate, in pieces."""
     assert ungated.find_spans([text]) == presidio.find_spans([text])
 
 
 @given(TEXTS)
 @settings(max_examples=120, deadline=None)
-def test_findings_equal_a_stock_analyzer(presidio: PresidioDetector, stock: Any, text: str) -> None:
+def test_findings_equal_a_stock_analyzer(presidio: Engine, stock: Any, text: str) -> None:
     """A stock AnalyzerEngine over the same recognizers finds the same, under the same rules of what counts."""
     ours = {span for span in presidio.find_spans([text])[0] or () if span.rule in stock.names}
     theirs = set(stock.find(text))
@@ -215,7 +230,7 @@ def test_findings_equal_a_stock_analyzer(presidio: PresidioDetector, stock: Any,
     assert merge_spans(theirs) == merge_spans(ours)
 
 
-def test_results_do_not_depend_on_neighbours(presidio: PresidioDetector) -> None:
+def test_results_do_not_depend_on_neighbours(presidio: Engine) -> None:
     """Each text is judged by itself, and twice alike."""
     texts = [text for text, _, _ in FOUND]
     assert presidio.find_spans(texts) == [presidio.find_spans([text])[0] for text in texts]
@@ -234,7 +249,7 @@ def test_no_socket_is_opened(table: EntityTable, monkeypatch: pytest.MonkeyPatch
     for name in ("socket", "getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, name, refuse)
     monkeypatch.setattr(tldextract, "extract", tldextract.TLDExtract(cache_dir=None))  # stock: fetches at first use
-    (spans,) = make_presidio_detector(table).find_spans(["nadia@example.com and nadia@mail.example.co.uk"])
+    (spans,) = engine_of(make_recognizers(table)).find_spans(["nadia@example.com and nadia@mail.example.co.uk"])
     assert [span.rule for span in spans or ()].count("EmailRecognizer") == 2
     assert calls == []
 
@@ -248,13 +263,15 @@ def test_a_pattern_that_runs_out_of_time_redacts_the_text() -> None:
                      "counterexamples": ["b"]}
         },
     }  # fmt: skip
-    detector = make_presidio_detector(EntityTable.from_json(data), regex_timeout_s=0.02)
-    slow, quick = detector.find_spans(["a" * 40, "xab"])
+    detector = engine_of(make_recognizers(EntityTable.from_json(data), regex_timeout_s=0.02))
+    slow, quick = detector.find_spans(["a" * 40 + " ab", "xab"])
     assert slow is None
     assert quick == [Span(1, 3, "SECRET", 0.9, "slow")]
 
 
-def test_a_recognizer_that_fails_redacts_the_text(presidio: PresidioDetector, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_recognizer_that_fails_redacts_the_text(
+    recognizers: list[Recognizer], caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever a recognizer raises, its text is None, the others are not, and no log quotes it."""
 
     class Failing:
@@ -264,11 +281,10 @@ def test_a_recognizer_that_fails_redacts_the_text(presidio: PresidioDetector, ca
             raise ValueError(text)
 
     rule = RecognizerRule("Failing", "SECRET", "x")
-    failing = Recognizer(
-        rule, 0.5, Failing(), presidio._recognizers[0].context, presidio._recognizers[0].gate, *[None] * 3
-    )
+    gate = (Alternative(ScanPattern("@")),)
+    failing = Recognizer(rule, 0.5, Failing(), recognizers[0].context, gate)
     with caplog.at_level(logging.DEBUG):
-        found = PresidioDetector([failing]).find_spans([f"{CANARY}@example.com", "nothing"])
+        found = engine_of([failing]).find_spans([f"{CANARY}@example.com", "nothing"])
     assert found == [None, []]
     assert CANARY not in caplog.text
 
@@ -278,12 +294,12 @@ def test_third_parties_log_no_text(table: EntityTable, caplog: pytest.LogCapture
     for name in ("", "presidio-analyzer", "tldextract", "decision_process"):
         caplog.set_level(logging.DEBUG, logger=name or None)
     text = f"{CANARY} phone 212-555-0123, {CANARY}@example.com, ssn {CANARY} 123-45-6788, DE89370400440532013000"
-    make_presidio_detector(table).find_spans([text])
+    engine_of(make_recognizers(table)).find_spans([text])
     assert CANARY not in caplog.text
     assert "presidio-analyzer" not in {record.name for record in caplog.records}
 
 
-def test_too_much_to_look_at_redacts_the_text(presidio: PresidioDetector) -> None:
+def test_too_much_to_look_at_redacts_the_text(presidio: Engine) -> None:
     """A recognizer's budget counts characters; a text beyond it is None, a run beyond it one span."""
     lines, run = presidio.find_spans(["+1 212-555-0123\n" * 1000, "a.b@" * 2000])
     assert lines is None
@@ -297,13 +313,13 @@ def test_an_unknown_recognizer_is_refused() -> None:
         "recognizers": {"NoSuchRecognizer": {"entity": "SECRET", "why": "x"}},
     }
     with pytest.raises(PolicyError, match="NoSuchRecognizer"):
-        make_presidio_detector(EntityTable.from_json(data))
+        make_recognizers(EntityTable.from_json(data))
 
 
 def test_a_disabled_entity_is_not_looked_for(table: EntityTable) -> None:
     """Turning a type off in the table turns its recognizers off."""
     off = {name: replace(rule, enabled=name != "EMAIL_ADDRESS") for name, rule in table.entities.items()}
-    detector = make_presidio_detector(replace(table, entities=off))
+    detector = engine_of(make_recognizers(replace(table, entities=off)))
     assert find(detector, "nadia@example.com") == []
 
 
@@ -321,6 +337,8 @@ class Stock:
             recognizer = getattr(predefined_recognizers, rule.name)
             context = list(rule.context_words) or None
             made.append(recognizer(context=context, supported_language="en", **rule.options))
+            if rule.without:
+                made[-1].patterns = [item for item in made[-1].patterns if item.name not in rule.without]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # it takes our engine for one without tokens
             self.engine = AnalyzerEngine(
@@ -358,6 +376,6 @@ def words_engine() -> Any:
 
 
 @pytest.fixture(scope="module")
-def stock(presidio: PresidioDetector) -> Stock:
+def stock(recognizers: list[Recognizer]) -> Stock:
     """Return the stock engine."""
-    return Stock(list(presidio._recognizers))
+    return Stock(recognizers)

@@ -65,16 +65,15 @@ FEW = settings(MANY, max_examples=25)
 PROGRAM = """
 import hashlib, sys
 sys.path.insert(0, "tests")
-from conftest import KEYS
+from conftest import CACHE_DIR, KEYS
 from strategies import fate_of, outputs, to_json
 from pipeline.anonymize import make_core
-from pipeline.detect.entities import EntityTable
-from pipeline.detect.presidio import make_presidio_detector
+from pipeline.detect.detector import make_detector
 from pipeline.policy.load import load_policy
 from pipeline.synth import generate_events
 from pipeline.wire import content_bytes, operational_bytes
 policy = load_policy()
-core = make_core(policy, make_presidio_detector(EntityTable.from_json(policy.entities)), KEYS)
+core = make_core(policy, make_detector(policy, CACHE_DIR), KEYS)
 made = list(generate_events(seed=5, count=40, start_ms=1_795_428_000_000, identifier_share=1))
 written = sorted(repr(outputs(fate_of(to_json(each.event), core))) for each in reversed(made))
 print(hashlib.sha256("".join(written).encode()).hexdigest())
@@ -87,7 +86,7 @@ class Faulty:
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
         """Return None for a text with the word, or raise."""
         if self._error is not None and any("trouble" in text for text in texts):
             raise self._error
@@ -97,7 +96,7 @@ class Faulty:
 class Short:
     """Answers for one text fewer than it was asked about."""
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
         """Return no spans, for all texts but the last."""
         return [()] * (len(texts) - 1)
 

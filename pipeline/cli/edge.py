@@ -12,7 +12,6 @@ from rich.console import Console
 
 from pipeline.anonymize import Core, make_core
 from pipeline.config import Settings, load_settings, unknown_settings
-from pipeline.detect.entities import EntityTable
 from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy, load_policy
@@ -48,14 +47,21 @@ def policy_of(chosen: Settings) -> Policy:
 def core_of(chosen: Settings, policy: Policy) -> Core:
     """Return the core: policy, keys from the key file, and the detector."""
     keys = load_keyring(Path(chosen.keys))
-    return core_maker(policy)(keys)
+    return core_maker(chosen, policy)(keys)
 
 
-def core_maker(policy: Policy) -> Callable[[Keyring], Core]:
+def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring], Core]:
     """Return what makes a core of a keyring; the detector, which takes long, is made once."""
-    from pipeline.detect.presidio import make_presidio_detector  # noqa: PLC0415 - its libraries take seconds to import
+    from pipeline.detect.detector import make_detector  # noqa: PLC0415 - its libraries take seconds to import
 
-    return partial(make_core, policy, make_presidio_detector(EntityTable.from_json(policy.entities)))
+    return partial(make_core, policy, make_detector(policy, cache_dir(chosen)))
+
+
+def cache_dir(chosen: Settings) -> Path:
+    """Return the folder for what is compiled once (XDG Base Directory Specification, where the setting is empty)."""
+    if chosen.cache:
+        return Path(chosen.cache)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lethe"
 
 
 def tune_collector() -> None:

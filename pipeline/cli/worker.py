@@ -40,7 +40,7 @@ def worker_command(
     elif processes > 1:
         raise typer.Exit(_supervise(settings, processes, shadow=shadow))
     else:
-        maker = edge.core_maker(policy)
+        maker = edge.core_maker(settings, policy)
         serve(
             Job(
                 settings,
@@ -64,7 +64,7 @@ def _check(settings: Settings, policy: Policy) -> None:
     from pipeline.worker.process import Job, LiveCore, ready_topics  # noqa: PLC0415 - as above
 
     typer.echo(f"policy {policy.version} ({policy.digest}): holds")
-    core = LiveCore(Job(settings, policy, edge.core_maker(policy), edge.now_ms, _log)).core
+    core = LiveCore(Job(settings, policy, edge.core_maker(settings, policy), edge.now_ms, _log)).core
     now_ms = edge.now_ms()
     epoch = core.keys.epoch_at(now_ms).name
     days = "" if day_of(now_ms) in core.keys.day_keys else "; no key of today, so client_ip is null: `lethe keys roll`"

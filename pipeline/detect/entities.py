@@ -61,7 +61,9 @@ class RecognizerRule:
         name: Presidio class, or the pattern's name.
         entity: the type its findings have.
         why: why it is enabled.
-        gate: a regex that matches in every text where the recognizer finds something; "" when there is none.
+        gate: a regex that matches in every run (see ``piece``) with a finding; "" when there is none.
+        scan: patterns of the scan, one of which is in every text with a finding that has no context word near it;
+            empty for those of the Presidio class.
         regex: our own pattern, or "" for a Presidio class.
         score: confidence of our own pattern.
         context_required: a finding without a context word near it is not one.
@@ -70,11 +72,15 @@ class RecognizerRule:
             shown those runs that pass the gate, with two characters on either side. "" for the whole text.
         piece_chars_max: a longer run is not looked at closely but redacted whole.
         text_chars_max: characters of such runs that it is shown of one text; beyond, the text is redacted whole.
+        yields: what a better finding holds, it need not find; it is then asked last.
+        score_max: the highest score of its findings without context.
+        lines: no finding holds a line break, and no pattern looks beyond one.
         gate_alone: a regex that matches in every run with a finding that has no context word near it, or "".
         alone: when there are any, a finding without a context word must have one of these shapes.
         ignore: findings that are no identifier, or None.
         ignore_before: text before a finding that makes it no identifier, or None.
         ignore_after: text after a finding that makes it no identifier, or None.
+        without: names of the class's patterns that are left out.
         options: arguments of the Presidio class.
         examples: texts in which it finds something.
         counterexamples: texts in which it finds nothing.
@@ -84,9 +90,13 @@ class RecognizerRule:
     entity: str
     why: str
     gate: str = ""
+    scan: tuple[str, ...] = ()
     piece: str = ""
     piece_chars_max: int = PIECE_CHARS_MAX
     text_chars_max: int = TEXT_CHARS_MAX
+    yields: bool = False
+    score_max: float = 0.4
+    lines: bool = False
     gate_alone: str = ""
     regex: str = ""
     score: float = 0.0
@@ -96,6 +106,7 @@ class RecognizerRule:
     ignore: re.Pattern[str] | None = None
     ignore_before: re.Pattern[str] | None = None
     ignore_after: re.Pattern[str] | None = None
+    without: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
     counterexamples: tuple[str, ...] = ()
@@ -130,16 +141,19 @@ _SHARED = (
     "entity",
     "why",
     "gate",
+    "scan",
     "piece",
     "piece_chars_max",
     "text_chars_max",
     "gate_alone",
+    "lines",
+    "yields",
     "context",
     "context_words",
     "alone",
 )
 _RULE_KEYS = {*_SHARED, "ignore", "ignore_before", "ignore_after"}
-_RECOGNIZER_KEYS = _RULE_KEYS | {"options"}
+_RECOGNIZER_KEYS = _RULE_KEYS | {"options", "without"}
 _PATTERN_KEYS = _RULE_KEYS | {"regex", "score", "examples", "counterexamples"}
 
 
@@ -160,7 +174,7 @@ def _recognizer(name: str, node: Node) -> RecognizerRule:
     options = node.data.get("options", {})
     if not isinstance(options, dict):
         node.fail("options", "must be an object")
-    return RecognizerRule(name=name, options=options, **_shared(node))
+    return RecognizerRule(name=name, options=options, without=node.strings("without"), **_shared(node))
 
 
 def _pattern(name: str, node: Node) -> RecognizerRule:
@@ -188,10 +202,13 @@ def _shared(node: Node) -> dict[str, Any]:
         "entity": node.text("entity"),
         "why": node.text("why"),
         "gate": node.text("gate", ""),
+        "scan": node.strings("scan"),
         "piece": node.text("piece", ""),
         "piece_chars_max": node.count("piece_chars_max", PIECE_CHARS_MAX),
         "text_chars_max": node.count("text_chars_max", TEXT_CHARS_MAX),
         "gate_alone": node.text("gate_alone", ""),
+        "lines": node.flag("lines"),
+        "yields": node.flag("yields"),
         "context_required": context == "required",
         "context_words": node.strings("context_words", lambda word: bool(word) and word == word.lower()),
         "alone": _shapes(node),

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 # Combining accents, soft hyphen, zero-width and direction marks, word joiners, variation selectors, the BOM.
 _UNSEEN_CLASS = "\u00ad\u034f\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
-_UNSEEN = re.compile(f"[{_UNSEEN_CLASS}\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]")
+UNSEEN = re.compile(f"[{_UNSEEN_CLASS}\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]")
 # Both begin with one set of characters, which the regex engine looks for at once; alternatives it would try at each.
-_ESCAPED = (
+ESCAPED = (
     r"(?<=\\)\\{0,7}(?:u(?P<pair>[Dd][89ABab][0-9A-Fa-f]{2}\\{1,8}u[Dd][C-Fc-f][0-9A-Fa-f]{2})"
     r"|u(?P<unicode>[0-9A-Fa-f]{4})|x(?P<byte>[0-9A-Fa-f]{2})|(?P<control>[nrtbf])|(?P<plain>[/\"']))"
     r"|(?<=%)(?:25){0,3}"
@@ -21,17 +21,17 @@ _ESCAPED = (
     r"|(?<=&)(?:amp;){0,3}"
     r"(?P<entity>#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|commat|period|lowbar|hyphen|nbsp|shy|amp|num|plus);?"
 )
-_ESCAPE = re.compile(rf"[\\%&](?:{_ESCAPED})")
+_ESCAPE = re.compile(rf"[\\%&](?:{ESCAPED})")
 _SPELLING = re.compile(r"\\[ux/\"']|%[0-9A-Fa-f]{2}|&(?:#|[a-z]{3})")
 _WIDE = re.compile(r"[^\x00-\x7f]+")
-_SPECIAL = re.compile(rf"[\\%&\x80-\U0010ffff](?:{_ESCAPED}|(?<=[^\x00-\x7f])(?P<wide>[^\x00-\x7f]*))")
+_SPECIAL = re.compile(rf"[\\%&\x80-\U0010ffff](?:{ESCAPED}|(?<=[^\x00-\x7f])(?P<wide>[^\x00-\x7f]*))")
 
 
 def fold(text: str) -> str:
     """Return the text in lower case, full-width letters and ligatures plain, accents and invisible marks gone."""
     if text.isascii():
         return text.lower()
-    return _UNSEEN.sub("", unicodedata.normalize("NFKD", text)).casefold()
+    return UNSEEN.sub("", unicodedata.normalize("NFKD", text)).casefold()
 
 
 def has_escapes(text: str) -> bool:
@@ -43,7 +43,7 @@ def has_escapes(text: str) -> bool:
 
 def decode(text: str) -> str:
     """Return the text with its escapes replaced by what they stand for, escaped white space by a space."""
-    return _ESCAPE.sub(_unescape, text)
+    return _ESCAPE.sub(unescape, text)
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Folded:
             if match.lastgroup in (None, "wide"):  # no group: the match is of `_WIDE`
                 folded.add_wide(match.group(), start)
             else:
-                folded.add(fold(_unescape(match)), start, end, linear=False)
+                folded.add(fold(unescape(match)), start, end, linear=False)
             position = end
         folded.add_plain(text[position:], position)
         return cls("".join(folded.parts), folded.starts, folded.origins, folded.linear)
@@ -120,7 +120,7 @@ class _Folding:
 
     def add_wide(self, run: str, start: int) -> None:
         folded = fold(run)
-        if len(folded) == len(run) and unicodedata.is_normalized("NFKD", run) and not _UNSEEN.search(run):
+        if len(folded) == len(run) and unicodedata.is_normalized("NFKD", run) and not UNSEEN.search(run):
             self.add(folded, start, start + len(run), linear=True)
             return
         for offset, char in enumerate(run, start):
@@ -141,7 +141,8 @@ class _Folding:
             self.linear[-1] = False
 
 
-def _unescape(match: re.Match[str]) -> str:
+def unescape(match: re.Match[str]) -> str:
+    """Return what a match of `ESCAPED` stands for."""
     kind, value = match.lastgroup, match.group(match.lastgroup or 0)
     if kind == "percent":
         return bytes(int(unit[-2:], 16) for unit in value.split("%")).decode("utf-8", "replace")

@@ -57,6 +57,13 @@ class Node:
             self.fail(key, "must be a number from 0 to 1")
         return float(value)
 
+    def flag(self, key: str) -> bool:
+        """Return true or false; false when it is missing."""
+        value = self.data.get(key, False)
+        if not isinstance(value, bool):
+            self.fail(key, "must be true or false")
+        return value
+
     def count(self, key: str, default: int) -> int:
         """Return a positive integer."""
         value = self.data.get(key, default)

@@ -1,4 +1,4 @@
-"""Presidio's pattern recognizers as a `Detector`: the only module that imports presidio_analyzer and tldextract.
+"""Presidio's pattern recognizers as finders: the only module that imports presidio_analyzer and tldextract.
 
 What is used of Presidio: the recognizers' own ``analyze`` (patterns, checksums, libphonenumber) and its
 `LemmaContextAwareEnhancer` in whole-word mode. What is not: `AnalyzerEngine` with its registry and NLP pipeline (no
@@ -10,12 +10,13 @@ Importing Presidio takes seconds, so the factory does it, not this module.
 """
 
 import logging
-from collections.abc import Sequence
+import re
 from typing import Any
 
 from pipeline.detect.entities import EntityTable, RecognizerRule
+from pipeline.detect.gates import Alternative
 from pipeline.detect.recognizer import WORD, Context, PlusFirst, Recognizer, StrictRegex
-from pipeline.detect.spans import Span
+from pipeline.detect.scan import ScanPattern
 from pipeline.errors import PolicyError
 
 
@@ -26,47 +27,13 @@ class _Silence(logging.Filter):
         return False
 
 
+_FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 _SILENCE = _Silence()
 _SILENCED = ("presidio-analyzer", "decision_process", "tldextract", "tldextract.cache")
 
 
-class PresidioDetector:
-    """Runs each recognizer on the texts that its gate lets through. Deterministic; no I/O."""
-
-    def __init__(self, recognizers: Sequence[Recognizer]) -> None:
-        self._recognizers = tuple(recognizers)
-        self._words = tuple(_needed_words(recognizer.rule) for recognizer in recognizers)
-
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
-        """Find the spans of each text; None where a recognizer failed, ran out of time or out of budget."""
-        return [self._find(text) for text in texts]
-
-    def _find(self, text: str) -> Sequence[Span] | None:
-        spans: set[Span] = set()
-        passed: dict[Any, bool] = {None: True}
-        lowered = ""
-        try:
-            for recognizer, words in zip(self._recognizers, self._words, strict=True):
-                gate = recognizer.gate
-                if gate not in passed:
-                    passed[gate] = gate.search(text) is not None
-                if not passed[gate]:
-                    continue
-                lowered = lowered or text.lower()
-                if not words or any(word in lowered for word in words):
-                    spans.update(recognizer.find(text))
-        except Exception:  # noqa: BLE001 - whatever a third party's recognizer raises, its text must not pass unread
-            return None
-        return sorted(spans)
-
-
-def _needed_words(rule: RecognizerRule) -> tuple[str, ...]:
-    """Words without which a text cannot have a finding: one of them, when context is required."""
-    return rule.context_words if rule.context_required and not rule.alone else ()
-
-
-def make_presidio_detector(table: EntityTable, *, regex_timeout_s: float = 10.0) -> PresidioDetector:
-    """Build the detector of the table's recognizers.
+def make_recognizers(table: EntityTable, *, regex_timeout_s: float = 10.0) -> list[Recognizer]:
+    """Build the table's recognizers, as finders.
 
     Args:
         table: entity types and recognizers.
@@ -84,20 +51,40 @@ def make_presidio_detector(table: EntityTable, *, regex_timeout_s: float = 10.0)
     _silence_and_unplug()
     enhancer = LemmaContextAwareEnhancer(context_matching_mode="whole_word")
     context = Context(enhancer, NlpArtifacts, regex.compile(WORD))
-    compiled: dict[str, Any] = {"": None}  # one object a gate, so that recognizers share its answer
     recognizers = []
     for rule in table.recognizers:
-        entity = table.entities[rule.entity]
-        if not entity.enabled:
+        score_min = table.entities[rule.entity].score_min
+        if not table.entities[rule.entity].enabled:
             continue
-        gates = []
-        for pattern in (rule.gate, rule.gate_alone, rule.piece, rule.piece and f"(?r){rule.piece}"):
-            if pattern not in compiled:
-                compiled[pattern] = regex.compile(pattern)
-            gates.append(compiled[pattern])
+        compiled = [
+            regex.compile(pattern) if pattern else None
+            for pattern in (rule.gate, rule.gate_alone, rule.piece, rule.piece and f"(?r){rule.piece}")
+        ]
         recognizer = _make_recognizer(rule, regex_timeout_s)
-        recognizers.append(Recognizer(rule, entity.score_min, recognizer, context, *gates))
-    return PresidioDetector(recognizers)
+        recognizers.append(
+            Recognizer(rule, score_min, recognizer, context, _gate(rule, recognizer, score_min), *compiled)
+        )
+    return recognizers
+
+
+def _gate(rule: RecognizerRule, recognizer: Any, score_min: float) -> tuple[Alternative, ...]:
+    """Return what a finding needs: one of the patterns, and a context word where that alone would not count."""
+    from presidio_analyzer import PatternRecognizer  # noqa: PLC0415 - as in the factory
+
+    words = tuple(word.lower() for word in recognizer.context or ())
+    if rule.scan or not isinstance(recognizer, PatternRecognizer):
+        alone = rule.scan or tuple(filter(None, (rule.gate_alone or rule.gate,)))
+        near = [Alternative(ScanPattern(rule.gate), words)] if rule.gate_alone and words else ()
+        return (*(Alternative(ScanPattern(regex)) for regex in alone), *near)
+    made: Any = recognizer
+    is_validated = type(made).validate_result is not PatternRecognizer.validate_result
+    flags = "".join(name for name, flag in _FLAGS.items() if made.global_regex_flags & flag)
+    gate = []
+    for pattern in made.patterns:
+        counts_alone = not rule.context_required and (is_validated or pattern.score >= score_min)
+        if counts_alone or words:
+            gate.append(Alternative(ScanPattern(pattern.regex, flags), () if counts_alone else words))
+    return tuple(gate)
 
 
 def _make_recognizer(rule: RecognizerRule, regex_timeout_s: float) -> Any:
@@ -115,11 +102,19 @@ def _make_recognizer(rule: RecognizerRule, regex_timeout_s: float) -> Any:
             raise PolicyError(f"recognizers/{rule.name}: Presidio has no recognizer of this name")
         recognizer = predefined(context=context, **rule.options)
     if hasattr(recognizer, "patterns"):
+        _leave_out(recognizer, rule)
         _make_strict(recognizer, Pattern, regex_timeout_s)
     if regions := rule.options.get("supported_regions"):
         first = predefined(context=context, **{**rule.options, "supported_regions": regions[:1]})
         recognizer = PlusFirst(first, recognizer)
     return recognizer
+
+
+def _leave_out(recognizer: Any, rule: RecognizerRule) -> None:
+    unknown = set(rule.without) - {item.name for item in recognizer.patterns}
+    if unknown:
+        raise PolicyError(f"recognizers/{rule.name}/without: it has no pattern {', '.join(sorted(unknown))}")
+    recognizer.patterns = [item for item in recognizer.patterns if item.name not in rule.without]
 
 
 def _make_strict(recognizer: Any, pattern_class: Any, regex_timeout_s: float) -> None:
@@ -144,6 +139,7 @@ def _silence_and_unplug() -> None:
     from presidio_analyzer.predefined_recognizers.generic import iban_recognizer  # noqa: PLC0415
 
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
+    extract("example.com")  # reads the snapshot now, not with the first event
     tldextract.extract = extract  # type: ignore[assignment]
     iban_recognizer.REGEX_TIMEOUT_SECONDS = None  # type: ignore[assignment]
     for name in _SILENCED:

@@ -3,11 +3,12 @@
 Presidio's objects come in as arguments: `pipeline.detect.presidio` alone imports them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.detect.entities import RecognizerRule
+from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.spans import Span
 from pipeline.errors import DetectionFailed
 
@@ -17,6 +18,8 @@ LANGUAGE = "en"
 WORD = r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+|\S"
 """Tokens of a context: words as written, parted at camel case, digits and underscores."""
 _MARGIN = 2
+_CONTEXT_BONUS = 0.35  # of Presidio's enhancer
+_OPENING = frozenset("+([\uff0b")  # a number may begin with one
 _BESIDE_CHARS = 32
 
 
@@ -110,41 +113,78 @@ class Context:
 class Recognizer:
     """One recognizer with the rule that governs it.
 
-    Gates and pieces are compiled, or None; ``piece_before`` matches backwards.
+    Attributes:
+        gate: what the scan asks for.
+        inner: found in every run with a finding, compiled, or None; ``inner_alone`` where no context word is near.
+        piece: the runs, compiled, or None; ``piece_before`` matches backwards.
     """
 
     rule: RecognizerRule
     score_min: float
     recognizer: Any
     context: Context
-    gate: Any
-    gate_alone: Any
-    piece: Any
-    piece_before: Any
+    gate: tuple[Alternative, ...]
+    inner: Any = None
+    inner_alone: Any = None
+    piece: Any = None
+    piece_before: Any = None
 
-    def find(self, text: str) -> Iterator[Span]:
+    def find(self, text: str, parts: Sequence[Range] | None = None, found: Collection[Span] = ()) -> Iterator[Span]:
         """Yield the findings that count; a run too long to look at closely is one finding.
 
         Raises:
             DetectionFailed: a pattern ran out of time, or the text has more to look at than the budget.
         """
+        ranges = self._lines(text, parts) if parts and self.rule.lines else (Range(0, len(text)),)
         if self.piece is None:
-            yield from self._spans(text, self.recognizer.analyze(text, [], None))
+            for start, end in ranges:
+                yield from self._spans(text, self._analyze(text, start, end))
             return
         shown = 0
-        for start, end in self._pieces(text) if self._has_evidence(text, 0, len(text)) else ():
+        for start, end in self._runs(text, ranges):
             if end - start > self.rule.piece_chars_max:
                 yield Span(start, end, self.rule.entity, 1.0, self.rule.name)
+                continue
+            if found and self.rule.yields and self._is_told(text, start, end, found):
                 continue
             shown += end - start
             if shown > self.rule.text_chars_max:
                 raise DetectionFailed("a text has too much to look at")
-            left = max(0, start - _MARGIN)
-            results = self.recognizer.analyze(text[left : end + _MARGIN], [], None)
-            for result in results:
-                result.start += left
-                result.end += left
-            yield from self._spans(text, results)
+            yield from self._spans(text, self._analyze(text, max(0, start - _MARGIN), min(len(text), end + _MARGIN)))
+
+    def _is_told(self, text: str, start: int, end: int, found: Collection[Span]) -> bool:
+        """Say whether all digits of a run lie in one finding that is better than any this recognizer could make."""
+        best = self.rule.score_max + (_CONTEXT_BONUS if self._is_context_near(text, start, end) else 0)
+        for span in found:
+            if (
+                span.score > best
+                and span.end > start
+                and span.start < end
+                and text[span.start - 1 : span.start] not in _OPENING
+            ):
+                rest = text[start : span.start] + text[span.end : end]
+                if not any(char.isdigit() for char in rest):
+                    return True
+        return False
+
+    def _analyze(self, text: str, start: int, end: int) -> list[Any]:
+        results: list[Any] = self.recognizer.analyze(text[start:end], [], None)
+        for result in results:
+            result.start += start
+            result.end += start
+        return results
+
+    @staticmethod
+    def _lines(text: str, parts: Sequence[Range]) -> Iterator[Range]:
+        """Yield the whole lines that the parts touch, each once."""
+        done = -1
+        for start, end in parts:
+            if end <= done:
+                continue
+            first = text.rfind("\n", 0, max(start, done, 0)) + 1
+            last = text.find("\n", end)
+            done = len(text) if last < 0 else last
+            yield Range(first, done)
 
     def _spans(self, text: str, results: Iterable[Any]) -> Iterator[Span]:
         for result in results:
@@ -155,18 +195,21 @@ class Recognizer:
             if enhanced.score >= self.score_min and self._counts(text, result.start, result.end, has_context):
                 yield Span(result.start, result.end, self.rule.entity, float(enhanced.score), self.rule.name)
 
-    def _pieces(self, text: str) -> Iterator[tuple[int, int]]:
+    def _runs(self, text: str, ranges: Iterable[Range]) -> Iterator[Range]:
         """Yield the runs that pass the gate. A gate begins inside its run, so the runs are found from the gates."""
-        match = self.gate.search(text)
-        while match:
-            start = self.piece_before.match(text, 0, match.start() + 1).start()
-            end = self.piece.match(text, match.start()).end()
-            if self.gate.search(text, start, end) and self._has_evidence(text, start, end):
-                yield start, end
-            match = self.gate.search(text, end)
+        for first, last in ranges:
+            match = self.inner.search(text, first, last)
+            if match and not self._has_evidence(text, first, last):
+                continue
+            while match:
+                start = self.piece_before.match(text, first, match.start() + 1).start()
+                end = self.piece.match(text, match.start(), last).end()
+                if self.inner.search(text, start, end) and self._has_evidence(text, start, end):
+                    yield Range(start, end)
+                match = self.inner.search(text, end, last)
 
     def _has_evidence(self, text: str, start: int, end: int) -> bool:
-        if self.gate_alone is None or self.gate_alone.search(text, start, end):
+        if self.inner_alone is None or self.inner_alone.search(text, start, end):
             return True
         return self._is_context_near(text, start, end)
 

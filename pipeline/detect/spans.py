@@ -40,11 +40,13 @@ class OwnIdentifier(NamedTuple):
 class Detector(Protocol):
     """Finds identifying spans. Deterministic, no I/O; budgets count work, never time."""
 
-    def find_spans(self, texts: Sequence[str]) -> list[Sequence[Span] | None]:
+    def find_spans(self, texts: Sequence[str], own: Sequence[OwnIdentifier] = ()) -> list[Sequence[Span] | None]:
         """Find the spans of each text of one event.
 
         Args:
             texts: the leaves of one event, in order.
+            own: the account's own identifiers, to be found where a text holds them in another coding; as they are
+                written, the caller finds them.
 
         Returns:
             One entry a text: spans that may overlap, in any order; or None where the detector failed or spent

@@ -23,7 +23,8 @@ class PolicyFiles:
         records: output schemas by name: content, operational, rejection, control.
         catalogues: catalogues by name.
         sinks: sinks by name.
-        entities, common_words, body: what detection and the content walk go by.
+        entities, allow, common_words, body: what detection and the content walk go by.
+        rules: detection's own rules, by file name.
         meta: metaschemas by name.
         paths: path below the schemas folder of each of the above, for messages.
         digest: 16 hex digits over all of them.
@@ -35,8 +36,10 @@ class PolicyFiles:
     catalogues: Mapping[str, Document]
     sinks: Mapping[str, Document]
     entities: Document
+    allow: Document
     common_words: Document
     body: Document
+    rules: Mapping[str, Document]
     meta: Mapping[str, Document]
     paths: Mapping[str, str]
     digest: str
@@ -66,9 +69,10 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
         event_document = reader.read(event_path)
         record_paths = {**main["records"], **event_document.get("x-event", {}).get("records", {})}
         records = {name: reader.read(path) for name, path in record_paths.items()}
-        named = {key: reader.read(main[key]) for key in ("entities", "common_words", "body")}
+        named = {key: reader.read(main[key]) for key in ("entities", "allow", "common_words", "body")}
         catalogues = reader.read_folder(main["catalogues"])
         sinks = reader.read_folder(main["sinks"])
+        rules = reader.read_folder(main["rules"])
     except KeyError as error:
         missing = str(error.args[0])
     else:
@@ -78,7 +82,16 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
             for name in ("privacy", "record-field", "sink", "catalogue")
         }
         return PolicyFiles(
-            main, event_document, records, catalogues, sinks, **named, meta=meta, paths=paths, digest=reader.digest()
+            main,
+            event_document,
+            records,
+            catalogues,
+            sinks,
+            **named,
+            rules=rules,
+            meta=meta,
+            paths=paths,
+            digest=reader.digest(),
         )
     raise PolicyError(f"policy.json: '{missing}' is missing; see the shipped schemas/policy.json")
 

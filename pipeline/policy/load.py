@@ -58,6 +58,8 @@ class Policy:
     catalogues: Mapping[str, Catalogue] = field(repr=False)
     user_agents: Document = field(repr=False)
     entities: Document = field(repr=False)
+    rules: Mapping[str, Document] = field(repr=False)
+    allow: Document = field(repr=False)
     common_words: frozenset[str] = field(repr=False)
     body: BodyRules = field(repr=False)
 
@@ -91,6 +93,8 @@ def compile_policy(files: PolicyFiles, limits: Limits) -> Policy:
         catalogues={name: _catalogue(data) for name, data in files.catalogues.items()},
         user_agents=files.catalogues.get("user_agents", {}),
         entities=files.entities,
+        rules=files.rules,
+        allow=files.allow,
         common_words=frozenset(files.common_words.get("words", ())),
         body=compile_body_rules(files.body),
     )

@@ -1,0 +1,89 @@
+"""Checksums of identifiers that Presidio has no recognizer for; those of countries are python-stdnum's. Pure.
+
+The only module that imports stdnum.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+_VIN_VALUES = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", map(int, "12345678123457923456789"), strict=True))
+_VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
+_VIN_CHECK = 8
+_ABA_WEIGHTS = (3, 7, 1) * 3
+
+
+def _digits(value: str) -> list[int]:
+    return [int(char) for char in value if char.isdecimal()]
+
+
+def is_luhn(value: str) -> bool:
+    """Say whether the digits of a text have the Luhn checksum (ISO/IEC 7812-1), and are not all alike."""
+    digits = _digits(value)
+    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]  # noqa: PLR2004 - 5 and more carry
+    return len(set(digits)) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def is_vin(value: str) -> bool:
+    """Say whether a text of 17 characters has the check digit of a vehicle identification number (49 CFR 565)."""
+    text = value.upper()
+    if len(text) != len(_VIN_WEIGHTS) or not any(char.isalpha() for char in text):
+        return False
+    total = 0
+    for char, weight in zip(text, _VIN_WEIGHTS, strict=True):
+        number = int(char) if char.isdecimal() else _VIN_VALUES.get(char)
+        if number is None:
+            return False
+        total += number * weight
+    return text[_VIN_CHECK] == "0123456789X"[total % 11]
+
+
+def is_aba(value: str) -> bool:
+    """Say whether nine digits have the checksum of an ABA routing number, and a prefix in use."""
+    digits = _digits(value)
+    if len(digits) != len(_ABA_WEIGHTS) or not any(digits):
+        return False
+    prefix = digits[0] * 10 + digits[1]
+    is_used = prefix <= 12 or 21 <= prefix <= 32 or 61 <= prefix <= 72 or prefix == 80  # noqa: PLR2004 - Federal Reserve
+    return is_used and sum(d * w for d, w in zip(digits, _ABA_WEIGHTS, strict=True)) % 10 == 0
+
+
+def is_coordinate_pair(value: str) -> bool:
+    """Say whether two decimal numbers are a latitude and a longitude."""
+    parts = value.replace(";", ",").replace(" ", ",").split(",")
+    numbers = [part for part in parts if part]
+    if len(numbers) != 2:  # noqa: PLR2004 - a pair
+        return False
+    return abs(float(numbers[0])) <= 90 and abs(float(numbers[1])) <= 180  # noqa: PLR2004 - degrees
+
+
+_CHECKS: Mapping[str, Callable[[str], bool]] = {
+    "aba": is_aba,
+    "coordinates": is_coordinate_pair,
+    "luhn": is_luhn,
+    "vin": is_vin,
+}
+_STDNUM = "stdnum:"
+
+
+def is_check(name: str) -> bool:
+    """Say whether there is a checksum of this name: one of this module, or ``stdnum:fr.nir``."""
+    return name in _CHECKS or (name.startswith(_STDNUM) and _stdnum(name) is not None)
+
+
+def has_checksum(name: str, value: str) -> bool:
+    """Say whether a text has the checksum of this name."""
+    check = _CHECKS.get(name)
+    if check:
+        return check(value)
+    module = _stdnum(name)
+    return module is not None and bool(module.is_valid(value))
+
+
+@lru_cache
+def _stdnum(name: str) -> Any:
+    try:
+        return import_module(f"stdnum.{name.removeprefix(_STDNUM)}")
+    except ImportError:
+        return None

@@ -1,0 +1,54 @@
+"""Puts the detector together from the policy: Presidio's recognizers, our own rules, names, and the scan in front."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from pipeline.detect.allow import AllowList
+from pipeline.detect.engine import Engine
+from pipeline.detect.entities import EntityTable
+from pipeline.detect.gates import Finder, plan_scan
+from pipeline.detect.presidio import make_recognizers
+from pipeline.detect.rules import rules_from_json
+from pipeline.detect.scan import make_scanner, scannable
+from pipeline.detect.views import VIEWERS, Viewer
+from pipeline.errors import PolicyError
+from pipeline.policy.load import Policy
+
+
+def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
+    """Return the detector of a policy.
+
+    Args:
+        policy: its entity types, recognizers, rules and allow-list.
+        cache_dir: where the compiled scan is kept; without, it is compiled each time, which takes seconds.
+
+    Raises:
+        PolicyError: the policy names what there is not.
+    """
+    table = EntityTable.from_json(policy.entities)
+    rules = rules_from_json(policy.rules)
+    for rule in rules:
+        if rule.entity not in table.entities:
+            raise PolicyError(f"rule {rule.name}: its entity is not declared in entities.json")
+    recognizers = make_recognizers(table)
+    finders: list[Finder] = [
+        *(recognizer for recognizer in recognizers if not recognizer.rule.yields),
+        *(rule for rule in rules if table.entities[rule.entity].enabled),
+        *(recognizer for recognizer in recognizers if recognizer.rule.yields),
+    ]
+    return make_engine(finders, AllowList.from_json(policy.allow), cache_dir, VIEWERS, policy.common_words)
+
+
+def make_engine(
+    finders: Sequence[Finder],
+    allowed: AllowList,
+    cache_dir: Path | None = None,
+    viewers: Sequence[Viewer] = (),
+    common_words: frozenset[str] = frozenset(),
+) -> Engine:
+    """Return an engine over finders and viewers."""
+    gates = [*(finder.gate for finder in finders), *(viewer.gate for viewer in viewers)]
+    plan = plan_scan(gates, partial(scannable, cache_dir=cache_dir))
+    scanner = make_scanner(plan.patterns, cache_dir)
+    return Engine(finders, viewers, plan, scanner.hits, allowed=allowed, common_words=common_words)

@@ -1,0 +1,133 @@
+r"""What a text spells in another way: escapes, full-width and look-alike letters, invisible characters. Pure.
+
+Unlike `pipeline.detect.fold`, which lower-cases for the search of known words, a reading keeps the case: patterns are
+tried on it. It knows where in the original each of its characters stands.
+
+Read are: JSON, URL and HTML escapes, quoted-printable (RFC 2045), ``name [at] example [dot] com``, compatibility forms
+(Unicode NFKC), and Cyrillic and Greek letters that look like Latin ones (Unicode TR 39) where they stand among these.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from pipeline.detect.fold import ESCAPED, UNSEEN, unescape
+
+_LOOKS = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u0432\u043a\u043c\u043d\u0442\u0491"
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425\u0423\u0406\u0408\u0405"
+    "\u03b1\u03bf\u03c1\u03bd\u03b9\u03ba\u03c5\u03c7\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f"
+    "\u03a1\u03a4\u03a5\u03a7\u0251\u0261\u026a\u0578\u057d\u0585",
+    "aeopcyxijsdhbkmhtr" + "ABEKMHOPCTXYIJS" + "aopvikux" + "ABEZHIKMNO" + "PTYX" + "aginuo",
+)
+LOOK_ALIKES = "".join(map(chr, _LOOKS))
+_AT = r"[ \t]{0,3}[\[({<][ \t]{0,2}(?:at|AT|At|@|\u00e4t|arroba|chiocciola|arobase|malpa)[ \t]{0,2}[\])}>][ \t]{0,3}"
+_DOT = r"[ \t]{0,3}[\[({<][ \t]{0,2}(?:dot|DOT|Dot|\.|punkt|punto|point|ponto|kropka)[ \t]{0,2}[\])}>][ \t]{0,3}"
+_SPOKEN_AT = r"(?<=[a-z0-9])[ ](?:at|AT)[ ](?=[A-Za-z0-9-]{1,40}[ ](?:dot|DOT)[ ][A-Za-z]{2})"
+_SPOKEN_DOT = r"(?<=[A-Za-z0-9])[ ](?:dot|DOT)[ ](?=[A-Za-z]{2})"
+_SPECIAL = re.compile(
+    rf"[\\%&](?:{ESCAPED})"
+    r"|=(?P<quoted>[2-7][0-9A-F]|[CDE][0-9A-F](?:=[89AB][0-9A-F]){1,2})|=(?P<soft>\r?\n)"
+    rf"|(?P<at>{_AT}|{_SPOKEN_AT})|(?P<dot>{_DOT}|{_SPOKEN_DOT})"
+    r"|(?P<wide>[^\x00-\x7f]+)"
+)
+_NEIGHBOUR = re.compile(r"[A-Za-z0-9@._%+-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text as it reads, and where its characters stand in the original.
+
+    Attributes:
+        text: as it reads.
+        starts: where each segment of it begins, ascending.
+        origins: the range of each segment in the original.
+        linear: whether a segment's code points map one to one; if not, the segment counts whole.
+    """
+
+    text: str
+    starts: tuple[int, ...]
+    origins: tuple[tuple[int, int], ...]
+    linear: tuple[bool, ...]
+
+    def locate(self, start: int, end: int) -> tuple[int, int]:
+        """Return the range of the original that a range of the reading, at least one long, covers."""
+        first = bisect_right(self.starts, start) - 1
+        last = bisect_right(self.starts, end - 1) - 1
+        begin, finish = self.origins[first][0], self.origins[last][1]
+        if self.linear[first]:
+            begin += start - self.starts[first]
+        if self.linear[last]:
+            finish = self.origins[last][0] + end - self.starts[last]
+        return begin, finish
+
+
+def read(text: str) -> Reading | None:
+    """Return how a text reads, or None when that is the text itself."""
+    segments = [segment for match in _SPECIAL.finditer(text) for segment in _segments(match)]
+    if not segments:
+        return None
+    parts, starts, origins, linear = [], [], [], []
+    position = length = 0
+    for start, end, spelled in [*segments, (len(text), len(text), "")]:
+        for piece, origin, is_linear in (
+            (text[position:start], (position, start), True),
+            (spelled, (start, end), False),
+        ):
+            if piece:
+                parts.append(piece)
+                starts.append(length)
+                origins.append(origin)
+                linear.append(is_linear)
+                length += len(piece)
+        if not spelled and origins and end > start:  # what reads as nothing goes with what stands before it
+            _absorb(starts, origins, linear, length, end)
+        position = end
+    return Reading("".join(parts), tuple(starts), tuple(origins), tuple(linear))
+
+
+def _absorb(
+    starts: list[int], origins: list[tuple[int, int]], linear: list[bool], length: int, end: int
+) -> None:
+    start, last = origins[-1]
+    if linear[-1] and last - start > 1:
+        origins[-1] = (start, last - 1)
+        starts.append(length - 1)
+        origins.append((last - 1, end))
+        linear.append(False)
+    else:
+        origins[-1] = (start, end)
+        linear[-1] = False
+
+
+def _segments(match: re.Match[str]) -> list[tuple[int, int, str]]:
+    """Return (start, end, what it reads as) of each part of a match that reads as something else."""
+    start, end = match.span()
+    kind = match.lastgroup
+    if kind == "wide":
+        return _wide(match)
+    if kind == "at":
+        return [(start, end, "@")]
+    if kind == "dot":
+        return [(start, end, ".")]
+    if kind == "soft":
+        return [(start, end, "")]
+    if kind == "quoted":
+        return [(start, end, bytes(int(unit, 16) for unit in match.group()[1:].split("=")).decode("utf-8", "replace"))]
+    return [(start, end, unescape(match))]
+
+
+def _wide(match: re.Match[str]) -> list[tuple[int, int, str]]:
+    text, start, run = match.string, match.start(), match.group()
+    is_mixed = bool(
+        (start and _NEIGHBOUR.match(text[start - 1])) or (match.end() < len(text) and _NEIGHBOUR.match(text[match.end()]))
+    )
+    segments = []
+    for offset, char in enumerate(run, start):
+        spelled = "" if UNSEEN.match(char) else unicodedata.normalize("NFKC", char)
+        if is_mixed:
+            spelled = spelled.translate(_LOOKS)
+        if spelled != char:
+            segments.append((offset, offset + 1, spelled))
+    return segments

@@ -1,0 +1,126 @@
+"""Other ways to see a text, on which detection is tried again: as it reads, and what its coded runs hold. Pure.
+
+Base64 (RFC 4648) and hex are looked into where they hold printable text, one level deep; what is found there covers the
+whole run. The patterns of the scan are made of what printable ASCII looks like when it is coded, so that hashes,
+identifiers and words seldom pass.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from pipeline.detect.gates import Alternative
+from pipeline.detect.reading import LOOK_ALIKES, read
+from pipeline.detect.scan import ScanPattern
+from pipeline.errors import DetectionFailed
+
+RUNS_MIN = 64
+CHARS_A_RUN = 2048
+"""A text may have 64 coded runs, or one in 2,048 characters if that is more; beyond, it is redacted whole."""
+_UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+_FORMS = "\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\uff0e\U0001d400-\U0001d7ff\u2460-\u24ff\u00b2\u00b3\u00b9\u2070-\u209c"
+# Four characters of base64 hold three bytes; below 0x80, these are what each character can be.
+_GROUP = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+
+
+class View(NamedTuple):
+    """A text made of another one.
+
+    Attributes:
+        text: what to look at.
+        locate: gives the range of the original for a range of the text.
+    """
+
+    text: str
+    locate: Callable[[int, int], tuple[int, int]]
+
+
+class Viewer(Protocol):
+    """Makes views of a text."""
+
+    @property
+    def gate(self) -> tuple[Alternative, ...]:
+        """Return the ways through its gate, as a finder's."""
+        ...
+
+    def views(self, text: str) -> Iterator[View]:
+        """Yield the views of a text.
+
+        Raises:
+            DetectionFailed: there are more than the budget; the text is to be redacted whole.
+        """
+        ...
+
+
+class AsRead:
+    """The text as it reads: see `pipeline.detect.reading`."""
+
+    gate = tuple(
+        Alternative(ScanPattern(regex))
+        for regex in (
+            r"\\(?:u00|x)[2-7][0-9A-Fa-f]",
+            r"%(?:25)*[2-7][0-9A-Fa-f]",
+            r"&(?:amp;)*(?:#x?[0-9A-Fa-f]{2,6}|commat|period|lowbar|hyphen|shy|plus)",
+            r"=(?:40|2E|5F|2B|3D)",
+            r"(?i)[\[({<] {0,2}(?:at|@|ät|arroba|chiocciola|arobase|malpa) {0,2}[\])}>]",
+            r"(?i)[a-z0-9] at [a-z0-9-]{1,40} dot [a-z]{2}",
+            f"[{_UNSEEN}{_FORMS}]",
+            f"[A-Za-z0-9@._-][{LOOK_ALIKES}]|[{LOOK_ALIKES}][A-Za-z0-9@._-]",
+        )
+    )
+
+    def views(self, text: str) -> Iterator[View]:
+        """Yield the reading, if it is another text."""
+        reading = read(text)
+        if reading is not None:
+            yield View(reading.text, reading.locate)
+
+
+class Coded:
+    """What runs of one coding hold."""
+
+    def __init__(self, scan: str, run: str, decode: Callable[[str], bytes]) -> None:
+        self.gate = (Alternative(ScanPattern(scan)),)
+        self._run = re.compile(run)
+        self._decode = decode
+
+    def views(self, text: str) -> Iterator[View]:
+        """Yield the text that each run holds, where it is printable."""
+        left = max(RUNS_MIN, len(text) // CHARS_A_RUN)
+        for match in self._run.finditer(text):
+            held = self._held(match.group())
+            if held:
+                left -= 1
+                if left < 0:
+                    raise DetectionFailed("a text has too much to look at")
+                span = match.span()
+                yield View(held, lambda _start, _end, span=span: span)  # type: ignore[misc] # bound now, not later
+
+    def _held(self, run: str) -> str:
+        try:
+            held = self._decode(run).decode("utf-8")
+        except (ValueError, binascii.Error):
+            return ""
+        return held if all(char.isprintable() or char in "\r\n\t" for char in held) else ""
+
+
+def _from_base64(run: str) -> bytes:
+    bare = run.rstrip("=").translate(str.maketrans("-_", "+/"))
+    return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+
+
+VIEWERS: tuple[Viewer, ...] = (
+    AsRead(),
+    Coded(
+        rf"(?:^|[^A-Za-z0-9+/_-])(?:{_GROUP}){{4}}",
+        rf"(?<![A-Za-z0-9+/_-])(?:{_GROUP}){{4,50}}[A-Za-z0-9+/_-]{{0,3}}={{0,2}}(?![A-Za-z0-9+/=_-])",
+        _from_base64,
+    ),
+    Coded(
+        r"(?:^|[^0-9A-Za-z]|0x)(?:[2-7][0-9A-Fa-f]){8}",
+        r"(?:(?<![0-9A-Za-z])|(?<=0x))(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8,400}(?![0-9A-Za-z])",
+        bytes.fromhex,
+    ),
+)
