@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pipeline.anonymize import Core, make_core
 from pipeline.config import Settings, load_settings, unknown_settings
+from pipeline.detect.spans import Detector
 from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy, load_policy
@@ -52,9 +53,14 @@ def core_of(chosen: Settings, policy: Policy) -> Core:
 
 def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring], Core]:
     """Return what makes a core of a keyring; the detector, which takes long, is made once."""
+    return partial(make_core, policy, detector_of(chosen, policy))
+
+
+def detector_of(chosen: Settings, policy: Policy) -> Detector:
+    """Return the detector of a policy."""
     from pipeline.detect.detector import make_detector  # noqa: PLC0415 - its libraries take seconds to import
 
-    return partial(make_core, policy, make_detector(policy, cache_dir(chosen)))
+    return make_detector(policy, cache_dir(chosen))
 
 
 def cache_dir(chosen: Settings) -> Path:
