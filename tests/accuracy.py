@@ -58,11 +58,11 @@ def score(documents: Iterable[Document], find: Find) -> Score:
         spans = [Span(0, len(text), "REDACTED", 1.0, "budget")] if found is None else merge_spans(found)
         result.chars += len(text)
         for label in document.spans:
-            result.labelled[label.entity] += 1
+            result.labelled[label.type] += 1
             if any(span.start <= label.start and span.end >= label.end for span in _joined(text, spans)):
-                result.found[label.entity] += 1
+                result.found[label.type] += 1
             else:
-                result.missed.append((document.name, label.entity, text[label.start : label.end]))
+                result.missed.append((document.name, label.type, text[label.start : label.end]))
         for span in spans:
             if not any(label.start < span.end and label.end > span.start for label in document.spans):
                 value = text[span.start : span.end]

@@ -10,7 +10,7 @@ from pipeline.detect.entities import EntityTable
 from pipeline.detect.gates import Finder, plan_scan
 from pipeline.detect.presidio import make_recognizers
 from pipeline.detect.rules import rules_from_json
-from pipeline.detect.scan import make_scanner, scannable
+from pipeline.detect.scan import ScanError, make_scanner, relocatable, scannable
 from pipeline.detect.views import VIEWERS, Viewer
 from pipeline.errors import PolicyError
 from pipeline.policy.load import Policy
@@ -49,6 +49,10 @@ def make_engine(
 ) -> Engine:
     """Return an engine over finders and viewers."""
     gates = [*(finder.gate for finder in finders), *(viewer.gate for viewer in viewers)]
-    plan = plan_scan(gates, partial(scannable, cache_dir=cache_dir))
-    scanner = make_scanner(plan.patterns, cache_dir)
+    try:
+        plan = plan_scan(gates, relocatable)
+        scanner = make_scanner(plan.patterns, cache_dir)
+    except ScanError:
+        plan = plan_scan(gates, partial(scannable, cache_dir=cache_dir))
+        scanner = make_scanner(plan.patterns, cache_dir)
     return Engine(finders, viewers, plan, scanner.hits, allowed=allowed, common_words=common_words)

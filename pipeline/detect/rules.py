@@ -25,7 +25,7 @@ NEAR_CHARS = 80
 NEAR_AFTER_CHARS = 24
 MATCHES_MIN = 500
 CHARS_A_MATCH = 250
-REACH_MAX = 20_000
+REACH_MAX = 50_000
 """A text may have 500 matches of a rule, or one in 250 characters if that is more; beyond, it is redacted whole."""
 _KEYS = {
     *(
@@ -43,7 +43,6 @@ _KEYS = {
     ),
     *("anchor", "anchor_before_chars", "anchor_after_chars", "words", "why", "examples", "counterexamples"),
 }
-_NAMED = re.compile(r"\(\?P<\w+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Rule:
     @property
     def gate(self) -> tuple[Alternative, ...]:
         """Return the way through the gate: the rule's own pattern, or the cheaper one that stands for it."""
-        return (Alternative(ScanPattern(self.scan or _NAMED.sub("(", self.regex.pattern)), self.words),)
+        return (Alternative(ScanPattern(self.scan or self.regex.pattern), self.words),)
 
     def find(
         self,

@@ -1,0 +1,142 @@
+"""Megabytes a second of detection, side by side in one process: lethe, stock Presidio, datafog, and the bare scan.
+
+Clean text is the benign corpus (code, logs, markdown, conversation); the mix is the texts of generated events, a third of
+which hold identifiers. Every side gets the same texts; the slow ones a sample of them, evenly spaced. Runs are
+interleaved and the best of each is kept.
+"""
+
+import argparse
+import logging
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from corpus_loader import load_documents  # noqa: E402 - of the tests
+
+from pipeline.anonymize import Admission, make_core, process  # noqa: E402
+from pipeline.cli.edge import cache_dir, settings, tune_collector  # noqa: E402
+from pipeline.detect.detector import make_detector  # noqa: E402
+from pipeline.detect.engine import Engine  # noqa: E402
+from pipeline.detect.recognizer import Recognizer  # noqa: E402
+from pipeline.detect.spans import Span  # noqa: E402
+from pipeline.keys.keyring import KeyEpoch, Keyring  # noqa: E402
+from pipeline.policy.load import Policy, load_policy  # noqa: E402
+from pipeline.records import Source  # noqa: E402
+from pipeline.synth import generate_events  # noqa: E402
+from tests.stock_presidio import Stock  # noqa: E402
+
+START_MS = 1_763_900_000_000
+SAMPLE_CHARS = {"stock Presidio": 40_000, "datafog": 400_000}
+START = "from pipeline.policy.load import load_policy; from pipeline.detect.detector import make_detector; import time; \
+from pathlib import Path; a = time.perf_counter(); make_detector(load_policy(), Path({cache!r})); \
+print(time.perf_counter() - a)"
+
+Find = Callable[[Sequence[str]], object]
+
+
+def mix_texts(policy: Policy, count: int) -> list[list[str]]:
+    """Return the texts of generated events, as the core hands them to the detector."""
+    seen: list[list[str]] = []
+
+    class Keep:
+        def find_spans(self, texts: Sequence[str], _own: object = ()) -> list[Sequence[Span] | None]:
+            seen.append(list(texts))
+            return [()] * len(texts)
+
+    core = make_core(policy, Keep(), Keyring((KeyEpoch("e1", 0, b"k" * 32),), {}, b"s" * 32))
+    for synthetic in generate_events(seed=7, count=count, start_ms=START_MS, rate_per_s=50):
+        raw = orjson.dumps(synthetic.event)
+        process(raw, Source("bench", 0, 0, len(raw)), core, Admission(latest_ms=START_MS * 2))
+    return seen
+
+
+def sides(policy: Policy, engine: Engine) -> dict[str, Find]:
+    """Return what is compared, by name."""
+    from datafog.processing.text_processing.regex_annotator import RegexAnnotator  # noqa: PLC0415 - only here
+
+    logging.disable(logging.WARNING)
+    stock = Stock([finder for finder in engine._finders if isinstance(finder, Recognizer)])
+    annotator = RegexAnnotator()
+    return {
+        "lethe": engine.find_spans,
+        "bare scan": lambda texts: engine._hits("\n".join(texts)),
+        "datafog": lambda texts: [annotator.annotate(text) for text in texts],
+        "stock Presidio": lambda texts: [stock.analyze(text) for text in texts],
+    }
+
+
+def sampled(name: str, batches: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Return the batches that a side gets: all, or evenly spaced ones up to its share."""
+    total = sum(len(text) for batch in batches for text in batch)
+    step = max(1, round(total / SAMPLE_CHARS.get(name, total)))
+    return list(batches[::step])
+
+
+def rates(batches: Sequence[Sequence[str]], finds: dict[str, Find], rounds: int) -> dict[str, float]:
+    """Return bytes a second of CPU time by side."""
+    best: dict[str, float] = {}
+    for _ in range(rounds):
+        for name, find in finds.items():
+            some = sampled(name, batches)
+            size = sum(len(text.encode()) for batch in some for text in batch)
+            start = time.process_time()
+            for batch in some:
+                find(batch)
+            best[name] = max(best.get(name, 0.0), size / (time.process_time() - start))
+    return best
+
+
+def print_rates(title: str, found: dict[str, float]) -> None:
+    """Print a row a side, and lethe's ratio to it."""
+    print(f"\n{title}\n{'':18}{'MB/s':>10}{'lethe is':>12}")
+    for name, rate in found.items():
+        print(f"{name:18}{rate / 1e6:10.2f}{found['lethe'] / rate:11.2f}x")
+
+
+def print_lengths(texts: Sequence[str], engine: Engine) -> None:
+    """Print the rate for texts of 1 KB to 4 MB."""
+    print("\ncost by length of one clean text")
+    whole = "\n".join(texts)
+    while len(whole) < 1 << 22:
+        whole += "\n" + whole
+    for size in (1 << 10, 1 << 14, 1 << 18, 1 << 22):
+        some = [[whole[start : start + size]] for start in range(0, min(len(whole), max(size, 1 << 19)), size)]
+        rate = rates(some, {"lethe": engine.find_spans}, 2)["lethe"]
+        print(f"{size:12,} characters {rate / 1e6:8.2f} MB/s")
+
+
+def main() -> None:
+    """Print all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    policy, cache = load_policy(), cache_dir(settings())
+    engine = make_detector(policy, cache)
+    resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    finds = sides(policy, engine)
+    tune_collector()
+    clean = [[document.text] for document in load_documents("benign")]
+    for find in finds.values():
+        find(clean[0])
+    print_rates("clean text", rates(clean, finds, arguments.rounds))
+    print_rates("generated mix", rates(mix_texts(policy, arguments.events), finds, arguments.rounds))
+    print_lengths([batch[0] for batch in clean], engine)
+    start = subprocess.run(
+        [sys.executable, "-c", START.format(cache=str(cache))], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    print(f"\nstart-up with a warm cache {float(start.stdout):.2f} s; peak memory when made {resident_mb:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
