@@ -20,7 +20,7 @@ import orjson
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from corpus_loader import load_documents  # noqa: E402 - of the tests
+from corpus_loader import BENIGN, load_labelled  # noqa: E402 - of the tests
 
 from pipeline.anonymize import Admission, make_core, process  # noqa: E402
 from pipeline.cli.edge import cache_dir, settings, tune_collector  # noqa: E402
@@ -126,7 +126,7 @@ def main() -> None:
     resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     finds = sides(policy, engine)
     tune_collector()
-    clean = [[document.text] for document in load_documents("benign")]
+    clean = [[document.text] for document in load_labelled(BENIGN)]
     for find in finds.values():
         find(clean[0])
     print_rates("clean text", rates(clean, finds, arguments.rounds))

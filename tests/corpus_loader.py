@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LABELLED = Path(__file__).parent / "corpus" / "labelled"
+BENIGN = LABELLED.with_name("benign")
 PARTING = "%%%%"
 OPEN, CLOSE = "⟦", "⟧"
 TYPES = frozenset(

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.detect.allow import AllowList
+from pipeline.detect.columns import Columns
 from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.gates import Finder, plan_scan
@@ -35,6 +36,7 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
     finders: list[Finder] = [
         *(recognizer for recognizer in recognizers if not recognizer.rule.yields),
         *(rule for rule in rules if table.entities[rule.entity].enabled),
+        Columns({key: entity for key, entity in policy.body.secret_keys.items() if table.entities[entity].enabled}),
         *(recognizer for recognizer in recognizers if recognizer.rule.yields),
     ]
     return make_engine(finders, AllowList.from_json(policy.allow), cache_dir, VIEWERS, policy.common_words)

@@ -28,10 +28,11 @@ _SPOKEN_AT = r"(?<=[a-z0-9])[ ](?:at|AT)[ ](?=[A-Za-z0-9-]{1,40}[ ](?:dot|DOT)[ 
 _SPOKEN_DOT = r"(?<=[A-Za-z0-9])[ ](?:dot|DOT)[ ](?=[A-Za-z]{2})"
 _SPECIAL = re.compile(
     rf"[\\%&](?:{ESCAPED})"
-    r"|=(?P<quoted>[2-7][0-9A-F]|[CDE][0-9A-F](?:=[89AB][0-9A-F]){1,2})|=(?P<soft>\r?\n)"
+    r"|=(?P<quoted>[2-7][0-9A-F]|[CDE][0-9A-F](?:=[89AB][0-9A-F]){1,2})|(?P<soft>(?:=|(?<=[A-Za-z0-9])\\)\r?\n[ \t]{0,8})"
     rf"|(?P<at>{_AT}|{_SPOKEN_AT})|(?P<dot>{_DOT}|{_SPOKEN_DOT})"
     r"|(?P<wide>[^\x00-\x7f]+)"
 )
+_DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d")
 _NEIGHBOUR = re.compile(r"[A-Za-z0-9@._%+-]")
 
 
@@ -115,7 +116,16 @@ def _segments(match: re.Match[str]) -> list[tuple[int, int, str]]:
         return [(start, end, "")]
     if kind == "quoted":
         return [(start, end, bytes(int(unit, 16) for unit in match.group()[1:].split("=")).decode("utf-8", "replace"))]
-    return [(start, end, unescape(match))]
+    spelled = unescape(match)
+    return [(start, end, "" if UNSEEN.fullmatch(spelled) else spelled)]
+
+
+def _plain(char: str) -> str:
+    if char.isdecimal():
+        return str(int(char))
+    if char in _DASHES:
+        return "-"
+    return " " if char.isspace() else unicodedata.normalize("NFKC", char)
 
 
 def _wide(match: re.Match[str]) -> list[tuple[int, int, str]]:
@@ -125,7 +135,7 @@ def _wide(match: re.Match[str]) -> list[tuple[int, int, str]]:
     )
     segments = []
     for offset, char in enumerate(run, start):
-        spelled = "" if UNSEEN.match(char) else unicodedata.normalize("NFKC", char)
+        spelled = "" if UNSEEN.match(char) else _plain(char)
         if is_mixed:
             spelled = spelled.translate(_LOOKS)
         if spelled != char:

@@ -25,6 +25,13 @@ _FORMS = "\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\uff0e\U0001d400-\U0001d7ff\u24
 _GROUP = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 
 
+DIGITS = "".join(chr(code) for code in range(0x80, 0x20000) if chr(code).isdecimal())
+"""Digits beyond ASCII."""
+
+
+_GAPS = "\xa0\u2007\u2009\u202f\u3000\u2010-\u2015\u2212\uff0d"
+
+
 class View(NamedTuple):
     """A text made of another one.
 
@@ -64,6 +71,9 @@ class AsRead:
             r"%(?:25)*[2-7][0-9A-Fa-f]",
             r"&(?:amp;)*(?:#x?[0-9A-Fa-f]{2,6}|commat|period|lowbar|hyphen|shy|plus)",
             r"=(?:40|2E|5F|2B|3D)",
+            r"[A-Za-z0-9][=\\]\r?\n[ \t]{0,8}[A-Za-z0-9]",
+            f"[0-9)][{_GAPS}][0-9(]",
+            f"[{DIGITS}]",
             r"(?i)[\[({<] {0,2}(?:at|@|ät|arroba|chiocciola|arobase|malpa) {0,2}[\])}>]",
             r"(?i)[a-z0-9] at [a-z0-9-]{1,40} dot [a-z]{2}",
             f"[{_UNSEEN}{_FORMS}]",
@@ -111,6 +121,19 @@ def _from_base64(run: str) -> bytes:
     return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
 
 
+class Spaced:
+    """Letters and digits with a space between each, as in ``l e n a @ e x a m p l e . c o m``."""
+
+    gate = (Alternative(ScanPattern(r"(?:^|\s)(?:[A-Za-z0-9@._+-] ){8}")),)
+    _run = re.compile(r"(?<!\S)[A-Za-z0-9@._+-](?: [A-Za-z0-9@._+-]){8,400}(?!\S)")
+
+    def views(self, text: str) -> Iterator[View]:
+        """Yield each run without its spaces."""
+        for match in self._run.finditer(text):
+            first = match.start()
+            yield View(match.group()[::2], lambda start, end, first=first: (first + 2 * start, first + 2 * end - 1))  # type: ignore[misc] # as above
+
+
 VIEWERS: tuple[Viewer, ...] = (
     AsRead(),
     Coded(
@@ -123,4 +146,10 @@ VIEWERS: tuple[Viewer, ...] = (
         r"(?:(?<![0-9A-Za-z])|(?<=0x))(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8,400}(?![0-9A-Za-z])",
         bytes.fromhex,
     ),
+    Coded(
+        r"(?:^|[^0-9A-Za-z])(?:[2-7][0-9A-Fa-f] ){8}",
+        r"(?<![0-9A-Za-z])(?:[2-7][0-9A-Fa-f]|0[9AaDd])(?: (?:[2-7][0-9A-Fa-f]|0[9AaDd])){7,400}(?![0-9A-Za-z])",
+        bytes.fromhex,
+    ),
+    Spaced(),
 )

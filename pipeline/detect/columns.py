@@ -1,0 +1,126 @@
+"""Tables in text: what stands in a column whose head is a telling name, as ``ssn`` or ``first_name``. Pure.
+
+Comma, semicolon, tab and bar are separators; the rows are the lines below the head that have as many fields. The rows
+of an SQL ``INSERT INTO t (ssn, …) VALUES (…), (…)`` count as such lines.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
+
+from pipeline.detect.gates import Alternative, Range
+from pipeline.detect.scan import ScanPattern
+from pipeline.detect.spans import Span
+from pipeline.errors import DetectionFailed
+
+SCORE = 0.85
+RULE = "column"
+FIELDS_MIN = 2
+CELLS_MAX = 4096
+"""Cells under telling heads that a text may have; beyond, it is redacted whole."""
+_LINE_CHARS_MAX = 4096
+_FIELD = {
+    separator: re.compile(rf'\s*(?:"(?P<quoted>(?:[^"\n]|"")*)"|(?P<bare>[^{separator}"\n]*))\s*(?:{separator}|\Z)')
+    for separator in (",", ";", "\t", r"\|")
+}
+_INSERT = re.compile(r"(?i)insert\s+into\s+[\w.\"`\[\]]{1,120}\s*\((?P<heads>[^()]{1,2000})\)\s*values\s*", re.ASCII)
+_TUPLE = re.compile(r"\s*\((?P<row>(?:'(?:[^'\n]|'')*'|[^()'])*)\)\s*(?P<more>,?)")
+_CELL = re.compile(r"\s*(?:'(?P<quoted>(?:[^'\n]|'')*)'|(?P<bare>[^,']*))\s*(?:,|\Z)")
+_HEAD_CHARS = re.compile(r"[\s_\-\"`'#*.()]")
+_EMPTY = re.compile(r"(?i)[\s\-.*x#?]*|null|none|n/?a|nan|undefined|true|false|redacted|<[^<>]*>|\$?\{.*\}|%s|\?|@\w+")
+
+
+class Columns:
+    """Finds the cells of columns whose head is on the list."""
+
+    def __init__(self, heads: Mapping[str, str]) -> None:
+        """Take entity types by head, lower-case and without separators."""
+        self._heads = heads
+        words = sorted({head[:12] for head in heads if len(head) > 2})  # noqa: PLR2004 - shorter ones are everywhere
+        name = "(?:" + "|".join(r"[_\- ]?".join(word) for word in words) + ")"
+        self.gate: Sequence[Alternative] = (
+            Alternative(ScanPattern(rf"(?:^|[,;\t|])[ \"]?(?:[A-Za-z]+[_\- ])?{name}[a-z_ ]*[ \"]?(?:[,;\t|]|$)", "i")),
+            Alternative(ScanPattern(r"insert\s+into\s+[^\n(]+\(", "i")),
+        )
+
+    def find(
+        self, text: str, parts: Sequence[Range] | None = None, found: Collection[Span] = ()  # noqa: ARG002 - a `Finder`
+    ) -> Iterator[Span]:
+        """Yield the cells.
+
+        Raises:
+            DetectionFailed: the text has more cells than the budget.
+        """
+        left = CELLS_MAX
+        for start, end, entity in chain(self._tables(text), self._inserts(text)):
+            left -= 1
+            if left < 0:
+                raise DetectionFailed("a text has too much to look at")
+            yield Span(start, end, entity, SCORE, RULE)
+
+    def _tables(self, text: str) -> Iterator[tuple[int, int, str]]:
+        heads: dict[int, str] = {}
+        separator, width, position = "", 0, 0
+        for line in text.splitlines(keepends=True):
+            bare = line.rstrip("\r\n")
+            if heads and (cells := _cells(_FIELD[separator], bare, width)):
+                yield from self._row(cells, heads, position)
+            elif heads and separator == r"\|" and set(bare) <= set("|-: "):
+                pass  # the rule below the head of a table in Markdown
+            else:
+                heads, separator, width = self._head(bare)
+            position += len(line)
+
+    def _row(self, cells: Sequence[tuple[int, int, str]], heads: Mapping[int, str], at: int) -> Iterator[tuple[int, int, str]]:
+        for column, entity in heads.items():
+            start, end, value = cells[column]
+            if value and not _EMPTY.fullmatch(value):
+                yield at + start, at + end, entity
+
+    def _head(self, line: str) -> tuple[dict[int, str], str, int]:
+        """Return the telling columns of a line that is a head, its separator and its number of fields."""
+        if len(line) <= _LINE_CHARS_MAX:
+            for separator, field in _FIELD.items():
+                if separator.strip("\\") in line:
+                    cells = _cells(field, line, 0)
+                    names = [value for _, _, value in cells]
+                    if len(cells) >= FIELDS_MIN and all(len(name) <= 40 for name in names):  # noqa: PLR2004 - a name
+                        telling = {column: self._entity(name) for column, name in enumerate(names) if self._entity(name)}
+                        if telling:
+                            return telling, separator, len(cells)
+        return {}, "", 0
+
+    def _entity(self, head: str) -> str:
+        return self._heads.get(_HEAD_CHARS.sub("", head).lower(), "")
+
+    def _inserts(self, text: str) -> Iterator[tuple[int, int, str]]:
+        for insert in _INSERT.finditer(text):
+            names = insert["heads"].split(",")
+            heads = {column: self._entity(name) for column, name in enumerate(names) if self._entity(name)}
+            row = _TUPLE.match(text, insert.end()) if heads else None
+            while row:
+                cells = _cells(_CELL, row["row"], len(names))
+                if cells:
+                    yield from self._row(cells, heads, row.start("row"))
+                row = _TUPLE.match(text, row.end()) if row["more"] else None
+
+
+def _cells(field: re.Pattern[str], line: str, width: int) -> list[tuple[int, int, str]]:
+    """Return (start, end, value) of each field of a line; none where they are not as many as they should be."""
+    cells = []
+    position = 0
+    while position <= len(line):
+        match = field.match(line, position)
+        if not match:
+            return []
+        group = "quoted" if match["quoted"] is not None else "bare"
+        value = match[group]
+        start = match.start(group) + len(value) - len(value.lstrip())
+        cells.append((start, start + len(value.strip()), value.strip()))
+        if match.end() == len(line) and (match.end() == position or line[match.end() - 1] not in ",;\t|"):
+            break
+        if match.end() == position:
+            return []
+        position = match.end()
+    return cells if not width or len(cells) == width else []
+
