@@ -13,19 +13,63 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
+from stock_presidio import Stock
+
 from pipeline.detect.engine import Engine
+from pipeline.detect.entities import EntityTable
+from pipeline.detect.presidio import make_recognizers
 from pipeline.detect.spans import Span, merge_spans
-from tests.stock_presidio import Stock
+from pipeline.policy.load import load_policy
 
 BOUNDARIES = (
-    *("", "", "", " ", " ", "\n", "\t", "\r\n", ", ", ". ", ": ", "; ", '"', "'", "(", ")", "[", "]", "<", ">", "{", "}"),
-    *("-", "_", "/", "\\", "\\n", "=", "+", "@", "#", "0", "1", "9", "a", "Z", "x", ".", "..", "%20", "&", "|", "*", "~"),
+    *("", "", "", " ", " ", "\n", "\t", "\r\n", ", ", ". ", ": ", "; ", '"', "'", "(", ")", "[", "]", "<", ">", "{"),
+    *(
+        "}",
+        "-",
+        "_",
+        "/",
+        "\\",
+        "\\n",
+        "=",
+        "+",
+        "@",
+        "#",
+        "0",
+        "1",
+        "9",
+        "a",
+        "Z",
+        "x",
+        ".",
+        "..",
+        "%20",
+        "&",
+        "|",
+        "*",
+        "~",
+    ),
     *("\u00e9", "\u00df", "\u0131", "\u017f", "\u212a", "\u0301", "\u200b", "\u00ad", "\u00a0", "\u3000", "\uff10"),
     *("\uff1a", "\u0661", "\u0967", "\u4e2d", "\u3042", "\uac00", "\u0639", "\u05d0", "\u0905", "\u0e01", "\U0001f600"),
     *("\x1c", "\x1f", "\x85", "\x00", "\u2028", "\ud800", "\ufeff"),
 )
 WORDS = (
-    *("the", "my", "phone", "ssn", "passport", "number", "is", "and", "card", "tax", "id", "call", "ip", "mail", "iban"),
+    *(
+        "the",
+        "my",
+        "phone",
+        "ssn",
+        "passport",
+        "number",
+        "is",
+        "and",
+        "card",
+        "tax",
+        "id",
+        "call",
+        "ip",
+        "mail",
+        "iban",
+    ),
     *("version", "v", "order", "at", "10:00:00", "2026-11-23", "3.14", "1234567890", "00", "git", "id=", "ISBN", "+"),
 )
 
@@ -45,9 +89,9 @@ def texts(examples: Sequence[str], seed: int) -> Iterator[str]:
         parts = []
         for _ in range(random.randint(1, 6)):
             kind = random.random()
-            if kind < 0.55:  # noqa: PLR2004 - shares of what a text is made of
+            if kind < 0.55:
                 parts.append(_mutated(random.choice(examples), random))
-            elif kind < 0.85:  # noqa: PLR2004
+            elif kind < 0.85:
                 parts.append(random.choice(WORDS))
             else:
                 parts.append(random.randbytes(random.randint(1, 12)).decode("utf-8", "replace"))
@@ -63,7 +107,7 @@ def _mutated(example: str, random: Random) -> str:
             example = example[:at] + random.choice(BOUNDARIES) + example[at:]
         elif change == 1:
             example = example[:at] + example[at + 1 :]
-        elif change == 2:  # noqa: PLR2004 - the third of four
+        elif change == 2:
             example = example[:at] + str(random.randint(0, 9)) + example[at + 1 :]
         else:
             example = example[at:] + example[:at]
@@ -77,22 +121,26 @@ def compare(engine: Engine, stock: Stock, text: str) -> Difference | None:
     ours = merge_spans([span for span in found if span.rule in stock.names])
     if [span[:3] for span in theirs] == [span[:3] for span in ours]:
         return None
-    return Difference(text, [span for span in theirs if span not in ours], [span for span in ours if span not in theirs])
+    return Difference(
+        text, [span for span in theirs if span not in ours], [span for span in ours if span not in theirs]
+    )
 
 
 def main() -> None:
     """Compare until the count or the time is reached, and print what differs."""
-    from tests.test_detect_presidio import EXAMPLES, engine_of, shipped_recognizers  # noqa: PLC0415 - those of the tests
+    from test_detect_presidio import FOUND, WITH_CONTEXT, engine_of  # noqa: PLC0415 - those of the tests
+
+    examples = [*(text for text, _, _ in FOUND), *WITH_CONTEXT.values()]
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=1500)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    recognizers = shipped_recognizers()
+    recognizers = make_recognizers(EntityTable.from_json(load_policy().entities))
     engine, stock = engine_of(recognizers), Stock(recognizers)
     end, differing, done = time.monotonic() + arguments.seconds, 0, 0
-    for text in texts(EXAMPLES, arguments.seed):
+    for text in texts(examples, arguments.seed):
         if done >= arguments.texts or time.monotonic() >= end:
             break
         done += 1

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,6 +26,7 @@ from pipeline.config import Settings, variable_of
 from pipeline.config_types import setting_of
 from pipeline.detect.detector import make_detector
 from pipeline.detect.entities import EntityTable
+from pipeline.detect.rules import rules_from_json
 from pipeline.policy.load import load_policy
 from pipeline.policy.table import markdown
 from pipeline.records import Anonymized, Source
@@ -113,13 +115,21 @@ def make_example() -> str:
 
 def make_entities() -> str:
     """Return the table of entity types and what finds them."""
-    entities = EntityTable.from_json(load_policy().entities)
-    names = load_policy().body.secret_keys.values()
+    policy = load_policy()
+    entities = EntityTable.from_json(policy.entities)
+    rules = Counter(rule.entity for rule in rules_from_json(policy.rules))
+    rules.update(rule.entity for rule in entities.recognizers if rule.regex)
+    presidio = Counter(rule.entity for rule in entities.recognizers if not rule.regex)
+    names = policy.body.secret_keys.values()
     rows = []
     for entity in entities.entities.values():
-        found = [rule.name for rule in entities.recognizers if rule.entity == entity.name and entity.enabled]
-        by_key = ["the key it stands under"] if entity.name in names else []
-        by = ", ".join([*(f"`{name}`" for name in found), *by_key]) or "only as the account's own"
+        found = [
+            *([f"{presidio[entity.name]} of Presidio's recognizers"] if presidio[entity.name] else []),
+            *([f"{rules[entity.name]} rules"] if rules[entity.name] else []),
+            *(["cues and a gazetteer"] if entity.name == "PERSON" else []),
+            *(["the key or column it stands under"] if entity.name in names else []),
+        ]
+        by = ", ".join(found) if entity.enabled and found else "only as the account's own"
         rows.append((f"`{entity.name}`", f"`<{entity.placeholder}_1>`", by, entity.why))
     return table("type | placeholder | found by | why", rows)
 

@@ -17,8 +17,8 @@ from pipeline.detect.allow import AllowList
 from pipeline.detect.detector import make_engine
 from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable, RecognizerRule
-from pipeline.detect.presidio import make_recognizers
 from pipeline.detect.gates import Alternative
+from pipeline.detect.presidio import make_recognizers
 from pipeline.detect.recognizer import WORD, Recognizer
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span, merge_spans
@@ -27,8 +27,6 @@ from pipeline.policy.load import Policy
 
 FOUND = [
     ("write to nadia.rossi@example.com now", "EMAIL_ADDRESS", "nadia.rossi@example.com"),
-    ("write to nadia@mail.test.", "EMAIL_ADDRESS", "nadia@mail.test"),
-    ("nadia@office.newtld, please", "EMAIL_ADDRESS", "nadia@office.newtld"),
     ("login nadia@example.com:hunter2", "EMAIL_ADDRESS", "nadia@example.com"),
     ('{"to": "lena+shop@example.co.uk"}', "EMAIL_ADDRESS", "lena+shop@example.co.uk"),
     ("call +1 212-555-0123", "PHONE_NUMBER", "+1 212-555-0123"),
@@ -41,6 +39,22 @@ FOUND = [
     ("01 23 45 67 89", "PHONE_NUMBER", "01 23 45 67 89"),
     ("06 12345678", "PHONE_NUMBER", "06 12345678"),
     ("tel:+15550100199", "PHONE_NUMBER", "+15550100199"),
+    ("my phone: 212 555 0123", "PHONE_NUMBER", "212 555 0123"),
+    ("Telefon: 030/1234567", "PHONE_NUMBER", "030/1234567"),
+    ("téléphone : 01.23.45.67.89", "PHONE_NUMBER", "01.23.45.67.89"),
+    ("móvil 612 34 56 78", "PHONE_NUMBER", "612 34 56 78"),
+    ("telefone (11) 98765-4321", "PHONE_NUMBER", "(11) 98765-4321"),
+    ("telefoonnummer 06-12345678", "PHONE_NUMBER", "06-12345678"),
+    ("numer telefonu 512 345 678", "PHONE_NUMBER", "512 345 678"),
+    ("телефон 8 (912) 345-67-89", "PHONE_NUMBER", "8 (912) 345-67-89"),
+    ("手机号\uff1a138 1234 5678", "PHONE_NUMBER", "138 1234 5678"),
+    ("電話番号は 090-1234-5678", "PHONE_NUMBER", "090-1234-5678"),
+    ("연락처: 010-1234-5678", "PHONE_NUMBER", "010-1234-5678"),
+    ("هاتف 050 123 4567", "PHONE_NUMBER", "050 123 4567"),
+    ("मोबाइल 98765 43210", "PHONE_NUMBER", "98765 43210"),
+    ("please call 2125550123", "PHONE_NUMBER", "2125550123"),
+    ("+49 (0)30 23125 000", "PHONE_NUMBER", "+49 (0)30 23125 000"),
+    ("8 (912) 345-67-89", "PHONE_NUMBER", "8 (912) 345-67-89"),
     ("card 4111 1111 1111 1111", "CREDIT_CARD", "4111 1111 1111 1111"),
     ("4111111111111111", "CREDIT_CARD", "4111111111111111"),
     ("pay DE89370400440532013000 today", "IBAN_CODE", "DE89370400440532013000"),
@@ -55,35 +69,151 @@ FOUND = [
     ("PESEL 44051401458", "NATIONAL_ID", "44051401458"),
     ("NHS 943 476 5919", "NATIONAL_ID", "943 476 5919"),
     ("passport 123456789", "PASSPORT", "123456789"),
+    ("the form says 123-45-6788", "US_SSN", "123-45-6788"),
+    ("912-70-1234", "NATIONAL_ID", "912-70-1234"),
+    ("1EG4-TE5-MK73", "NATIONAL_ID", "1EG4-TE5-MK73"),
+    ("AB 12 34 56 C", "NATIONAL_ID", "AB 12 34 56 C"),
+    ("15070649C103", "NATIONAL_ID", "15070649C103"),
+    ("soy 12345678Z", "NATIONAL_ID", "12345678Z"),
+    ("X1234567L", "NATIONAL_ID", "X1234567L"),
+    ("131052-308T", "NATIONAL_ID", "131052-308T"),
+    ("ABCPD1234E", "NATIONAL_ID", "ABCPD1234E"),
+    ("27ABCPD1234E1Z4", "NATIONAL_ID", "27ABCPD1234E1Z4"),
+    ("960121-1234567", "NATIONAL_ID", "960121-1234567"),
+    ("900101-5981120", "NATIONAL_ID", "900101-5981120"),
+    ("19811228-9874", "NATIONAL_ID", "19811228-9874"),
+    ("주민등록번호는 9601211234567", "NATIONAL_ID", "9601211234567"),
+    ("เลขบัตรประชาชน 1234567890121", "NATIONAL_ID", "1234567890121"),
+    ("insurance member id: XYZ123456789", "NATIONAL_ID", "XYZ123456789"),
+    ('{"passport_no": "AB1234567"}', "PASSPORT", "AB1234567"),
+    ("паспорт 751234567", "PASSPORT", "751234567"),
+    ("numéro de passeport 123456789", "PASSPORT", "123456789"),
+    ("MORGA753116SM9IJ", "DRIVER_LICENSE", "MORGA753116SM9IJ"),
+    ("my driver's license is D1234567", "DRIVER_LICENSE", "D1234567"),
+    ("Führerschein BE12345678A", "DRIVER_LICENSE", "BE12345678A"),
+    ("운전면허 11-12-345678-90", "DRIVER_LICENSE", "11-12-345678-90"),
+    ("my bank account number is 945456787654", "BANK_ACCOUNT", "945456787654"),
+    ("routing number 121000248", "BANK_ACCOUNT", "121000248"),
+    ("Kennzeichen B-AB 1234", "VEHICLE_ID", "B-AB 1234"),
+    ("number plate AB51 ABC", "VEHICLE_ID", "AB51 ABC"),
+    ("plaka 34 ABC 123", "VEHICLE_ID", "34 ABC 123"),
+    ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "CRYPTO", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"),
+    ("0000.5e00.53af", "MAC_ADDRESS", "0000.5e00.53af"),
+    ("GB29 NWBK 6016 1331 9268 19", "IBAN_CODE", "GB29 NWBK 6016 1331 9268 19"),
 ]
 WITH_CONTEXT = {
-    "UsSsnRecognizer": "ssn 123-45-6788",
-    "UsItinRecognizer": "taxpayer id 912-70-1234",
-    "UsMbiRecognizer": "medicare 1EG4-TE5-MK73",
+    "PhoneRecognizer": "telephone 2125550123",
+    "UsSsnRecognizer": "ssn 123 45 6788",
+    "UsItinRecognizer": "taxpayer id 912701234",
+    "UsMbiRecognizer": "medicare 1EG4TE5MK73",
     "UsPassportRecognizer": "passport 123456789",
     "UkPassportRecognizer": "passport AB1234567",
-    "UkNinoRecognizer": "nino AB 12 34 56 C",
+    "UkNinoRecognizer": "nino AB123456C",
     "NhsRecognizer": "nhs 943 476 5919",
     "CaSinRecognizer": "social insurance number 130 692 544",
     "AuTfnRecognizer": "tfn 123 456 782",
     "AuMedicareRecognizer": "medicare 2123 45670 1",
     "DeTaxIdRecognizer": "Steuernummer 86095742719",
-    "DeSocialSecurityRecognizer": "RVNR 15070649C103",
+    "DeTaxNumberRecognizer": "Finanzamt 181/815/08155",
+    "DeSocialSecurityRecognizer": "RVNR 15070649c103",
     "DeIdCardRecognizer": "Personalausweis T22000129",
     "DePassportRecognizer": "Reisepass C01X00T41",
     "DeHealthInsuranceRecognizer": "Krankenkasse A123456780",
-    "EsNifRecognizer": "DNI 12345678Z",
-    "EsNieRecognizer": "NIE X1234567L",
-    "FiPersonalIdentityCodeRecognizer": "HETU 131052-308T",
+    "DeLanrRecognizer": "LANR 123456601",
+    "DeFuehrerscheinRecognizer": "Fahrerlaubnis BE12345678A",
+    "DeKfzRecognizer": "Kennzeichen B-AB 1234",
+    "EsNifRecognizer": "DNI 12345678z",
+    "EsNieRecognizer": "NIE x1234567l",
+    "EsPassportRecognizer": "pasaporte AAA123456",
+    "FiPersonalIdentityCodeRecognizer": "HETU 131052-308t",
     "InAadhaarRecognizer": "aadhaar 2345 6789 0124",
-    "InPanRecognizer": "PAN ABCPD1234E",
-    "KrRrnRecognizer": "RRN 960121-1234567",
+    "InPanRecognizer": "PAN ABCHD1234E",
+    "InVoterRecognizer": "voter XGD1234567",
+    "InPassportRecognizer": "passport J8369854",
+    "InVehicleRegistrationRecognizer": "RTO MH12AB1234",
+    "ItIdentityCardRecognizer": "CIE CA12345AA",
+    "ItPassportRecognizer": "passaporto YA1234567",
+    "ItDriverLicenseRecognizer": "patente AB1234567C",
+    "KrRrnRecognizer": "RRN 9601211234567",
+    "KrFrnRecognizer": "FRN 9001015981120",
+    "KrPassportRecognizer": "passport M123A4567",
+    "KrDriverLicenseRecognizer": "licence 11-12-345678-90",
+    "MedicalLicenseRecognizer": "DEA AB1234563",
+    "NgNinRecognizer": "NIN 51234567899",
+    "NgVehicleRegistrationRecognizer": "plate ABC-123DE",
+    "PhPassportRecognizer": "passport P1234567A",
+    "PhTinRecognizer": "TIN 123-456-782",
+    "PhUmidRecognizer": "UMID 0111-1234567-8",
     "PlPeselRecognizer": "PESEL 44051401458",
     "SePersonnummerRecognizer": "personnummer 811228-9874",
     "SgFinRecognizer": "NRIC S1234567D",
     "ThTninRecognizer": "TNIN 1234567890121",
     "TrNationalIdRecognizer": "kimlik 10000000146",
+    "TrLicensePlateRecognizer": "plaka 34 ABC 123",
+    "UkVehicleRegistrationRecognizer": "registration AB51 ABC",
+    "UsNpiRecognizer": "NPI 1245319599",
+    "AbaRoutingRecognizer": "routing 121000248",
+    "UsBankRecognizer": "bank account 945456787654",
+    "ZaDriverLicenseRecognizer": "licence 1234567890AB",
     "ZaIdNumberRecognizer": "identity 8001015009087",
+    "ZaIncomeTaxNumberRecognizer": "SARS 0123456789",
+    "ZaLicensePlateRecognizer": "plate CA1234GP",
+    "ZaPassportRecognizer": "passport A12345678",
+    "ZaTrafficRegisterNumberRecognizer": "TRN 1234567890123",
+}
+LEFT = {
+    "EMAIL_ADDRESS": ["user@localhost", "npm i lodash@4.17.21-rc.dev", "a decorator @app.test"],
+    "PHONE_NUMBER": [
+        "call returned 4294967295",
+        "fax since 23/11/2024",
+        "tel 192.168.100.200",
+        "690 / 610 / 520",
+        "10 20 30 40 50",
+        "pi 3.14159 26535 89793",
+        "mobile users: 1,234,567",
+        "(20-17-15-13-11 pts)",
+        "driver 550.127.05",
+        "[-0.639598, +0.238526, -0.245493]",
+        "12/11/2024 03:15:44",
+        "00000010: 0000 0280 0000 0168",
+        "function call at 1732356000123",
+        "331 449 281 people",
+    ],
+    "CREDIT_CARD": ["4111 1111 1111 1112", "1732356000123456"],
+    "IBAN_CODE": ["DE89370400440532013001", "GB29 NWBK 6016"],
+    "IP_ADDRESS": ["127.0.0.1:80", "version 1.2.3.4", "x[1::2]"],
+    "MAC_ADDRESS": ["de:ad:be:ef:00:11:22:33", "0001.0002.0003"],
+    "CRYPTO": ["1BoatSLRHtKNngkdXEeobR76b53LETtpyU", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdd"],
+    "US_SSN": ["123-45-0000", "666-45-6788", "part A-123-45-6788", "123456788"],
+    "NATIONAL_ID": [
+        "12345678A",
+        "commit 12345678z",
+        "960121-9234567",
+        "241123-1530",
+        "20241123-1015",
+        "ABCHD1234E",
+        "27ABCPD1234E1Y4",
+        "AB123456C",
+        "insurance form A12-34",
+        "member of ISO27001",
+        "export default 1245319599",
+        "taxes rose by 5, 10000000147 kimlik",
+    ],
+    "PASSPORT": ["AB1234567", "passport.js v0.7.0", "passport 12345"],
+    "DRIVER_LICENSE": [
+        "nvidia driver R535.104, x86, s1 and y2",
+        "the license of 2024 is MIT",
+        "license 123456ab",
+        "MORGA799116SM9IJ",
+    ],
+    "BANK_ACCOUNT": ["945456787654", "routing 121000249", "the bank opened 20241123", "memory bank 0x1234"],
+    "VEHICLE_ID": [
+        "AB51 ABC",
+        "the vehicle has x5 suv",
+        "das Kennzeichen hat zu 90 Prozent",
+        "plate 12 of 34",
+        "vehicle ISO 26 A",
+    ],
 }
 BENIGN = [
     "y = x[1::2] + z[::2]",
@@ -167,7 +297,7 @@ def presidio(recognizers: list[Recognizer]) -> Engine:
 @pytest.fixture(scope="module")
 def ungated(recognizers: list[Recognizer]) -> Engine:
     """Return the same recognizers, each shown every text whole."""
-    bare = {"gate": (), "inner": None, "inner_alone": None, "piece": None, "piece_before": None}
+    bare: dict[str, Any] = {"gate": (), "inner": None, "inner_alone": None, "piece": None, "piece_before": None}
     return engine_of([replace(recognizer, **bare) for recognizer in recognizers])
 
 
@@ -195,7 +325,33 @@ def test_a_number_that_needs_context_is_found_with_it_only(presidio: Engine, nam
 
 def test_every_recognizer_that_needs_context_has_its_example(table: EntityTable) -> None:
     """A recognizer that is added to the table without an example fails here."""
-    assert {rule.name for rule in table.recognizers if rule.context_required and not rule.regex} == set(WITH_CONTEXT)
+    needing = {rule.name for rule in table.recognizers if rule.context_required or rule.alone}
+    assert needing - {rule.name for rule in table.recognizers if rule.regex} == set(WITH_CONTEXT)
+
+
+@pytest.mark.parametrize(("entity", "text"), [(entity, text) for entity, texts in LEFT.items() for text in texts])
+def test_near_misses_are_left(presidio: Engine, entity: str, text: str) -> None:
+    """What is nearly an identifier of a type is none of that type."""
+    assert [span for span in find(presidio, text) if span.entity == entity] == []
+
+
+def test_every_type_has_examples_of_both_kinds(table: EntityTable) -> None:
+    """Each type that a recognizer finds has two texts in which it is found, and two near misses."""
+    for entity in {rule.entity for rule in table.recognizers}:
+        assert (entity, True) == (entity, sum(kind == entity for _, kind, _ in FOUND) >= 2)
+        assert (entity, True) == (entity, len(LEFT[entity]) >= 2)
+
+
+def test_every_recognizer_of_presidio_is_used_or_named(policy: Policy, table: EntityTable) -> None:
+    """The table says of each pattern recognizer that Presidio has why it is there, or why not."""
+    from presidio_analyzer import PatternRecognizer, predefined_recognizers  # noqa: PLC0415 - its import takes seconds
+
+    classes = [thing for thing in vars(predefined_recognizers).values() if isinstance(thing, type)]
+    known = {kind.__name__ for kind in classes if issubclass(kind, PatternRecognizer)} - {"PatternRecognizer"}
+    named = set(re.findall(r"[A-Z]\w+Recognizer", policy.entities["why"]))
+    used = {rule.name for rule in table.recognizers if rule.name in known}
+    assert known == named | used
+    assert named & used == set()
 
 
 @pytest.mark.parametrize("text", BENIGN)

@@ -1,10 +1,10 @@
 """Our own rules: each holds its examples, leaves its counterexamples, and is linear in its own near-misses."""
 
 import pytest
+from rule_examples import expand
 
 from pipeline.detect.rules import Rule, rules_from_json
 from pipeline.policy.files import default_schemas_dir, read_policy_files
-from tests.rule_examples import expand
 
 RULES = {rule.name: rule for rule in rules_from_json(read_policy_files(default_schemas_dir()).rules)}
 SEEDS = range(5)

@@ -18,8 +18,8 @@ app = typer.Typer(
     name="lethe",
     help="Streaming anonymization pipeline for LLM API traffic.",
     epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, demo), or "
-    "nobody reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; 3 changes are pending "
-    "(topics plan, topics apply); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
+    "nobody reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; 3 changes are "
+    "pending (topics plan, topics apply); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,

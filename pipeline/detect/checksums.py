@@ -8,6 +8,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from stdnum import get_cc_module
+
 _VIN_VALUES = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", map(int, "12345678123457923456789"), strict=True))
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 _VIN_CHECK = 8
@@ -83,7 +85,10 @@ def has_checksum(name: str, value: str) -> bool:
 
 @lru_cache
 def _stdnum(name: str) -> Any:
+    country, _, module = name.removeprefix(_STDNUM).rpartition(".")
+    if country:
+        return get_cc_module(country, module)
     try:
-        return import_module(f"stdnum.{name.removeprefix(_STDNUM)}")
+        return import_module(f"stdnum.{module}")  # of no country: imei
     except ImportError:
         return None

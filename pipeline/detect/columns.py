@@ -27,7 +27,23 @@ _INSERT = re.compile(r"(?i)insert\s+into\s+[\w.\"`\[\]]{1,120}\s*\((?P<heads>[^(
 _TUPLE = re.compile(r"\s*\((?P<row>(?:'(?:[^'\n]|'')*'|[^()'])*)\)\s*(?P<more>,?)")
 _CELL = re.compile(r"\s*(?:'(?P<quoted>(?:[^'\n]|'')*)'|(?P<bare>[^,']*))\s*(?:,|\Z)")
 _HEAD_CHARS = re.compile(r"[\s_\-\"`'#*.()]")
-_EMPTY = re.compile(r"(?i)[\s\-.*x#?]*|null|none|n/?a|nan|undefined|true|false|redacted|<[^<>]*>|\$?\{.*\}|%s|\?|@\w+")
+_EMPTY = re.compile(
+    r"(?i)[\s\-.*x#?]*|null|none|n/?a|nan|undefined|true|false|redacted|<[^<>]*>|\$?\{.*\}|%s|\?|@\w+|`.*`|\w+\(.*\)"
+)
+# What a value under a telling head looks like; a column of descriptions holds none.
+_SHAPES = {
+    **dict.fromkeys(("PHONE_NUMBER", "US_SSN"), re.compile(r"(?:[^\dA-Za-z]*\d){6}")),
+    **dict.fromkeys(("CREDIT_CARD", "IBAN_CODE"), re.compile(r"(?:[^\d]*\d){8}")),
+    **dict.fromkeys(
+        ("PASSPORT", "NATIONAL_ID", "DRIVER_LICENSE", "BANK_ACCOUNT", "VEHICLE_ID", "DEVICE_ID", "DATE_OF_BIRTH"),
+        re.compile(r"(?=.*\d.*\d)"),
+    ),
+    "ACCOUNT_ID": re.compile(r"(?=.*\d)"),
+    "EMAIL_ADDRESS": re.compile(r".*@"),
+    "PERSON": re.compile(r"(?=[^\W\da-z])"),
+    "SECRET": re.compile(r"\S{4,}\Z"),
+}
+_ANY_SHAPE = re.compile(r"(?=.*[^\W\d])")
 
 
 class Columns:
@@ -44,7 +60,10 @@ class Columns:
         )
 
     def find(
-        self, text: str, parts: Sequence[Range] | None = None, found: Collection[Span] = ()  # noqa: ARG002 - a `Finder`
+        self,
+        text: str,
+        parts: Sequence[Range] | None = None,  # noqa: ARG002 - a `Finder`; a row needs its head, so the text is one
+        found: Collection[Span] = (),  # noqa: ARG002 - a `Finder`
     ) -> Iterator[Span]:
         """Yield the cells.
 
@@ -71,10 +90,12 @@ class Columns:
                 heads, separator, width = self._head(bare)
             position += len(line)
 
-    def _row(self, cells: Sequence[tuple[int, int, str]], heads: Mapping[int, str], at: int) -> Iterator[tuple[int, int, str]]:
+    def _row(
+        self, cells: Sequence[tuple[int, int, str]], heads: Mapping[int, str], at: int
+    ) -> Iterator[tuple[int, int, str]]:
         for column, entity in heads.items():
             start, end, value = cells[column]
-            if value and not _EMPTY.fullmatch(value):
+            if value and not _EMPTY.fullmatch(value) and _SHAPES.get(entity, _ANY_SHAPE).match(value):
                 yield at + start, at + end, entity
 
     def _head(self, line: str) -> tuple[dict[int, str], str, int]:
@@ -85,7 +106,9 @@ class Columns:
                     cells = _cells(field, line, 0)
                     names = [value for _, _, value in cells]
                     if len(cells) >= FIELDS_MIN and all(len(name) <= 40 for name in names):  # noqa: PLR2004 - a name
-                        telling = {column: self._entity(name) for column, name in enumerate(names) if self._entity(name)}
+                        telling = {
+                            column: self._entity(name) for column, name in enumerate(names) if self._entity(name)
+                        }
                         if telling:
                             return telling, separator, len(cells)
         return {}, "", 0
@@ -123,4 +146,3 @@ def _cells(field: re.Pattern[str], line: str, width: int) -> list[tuple[int, int
             return []
         position = match.end()
     return cells if not width or len(cells) == width else []
-

@@ -9,6 +9,7 @@ from pipeline.detect.columns import Columns
 from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.gates import Finder, plan_scan
+from pipeline.detect.names import Names
 from pipeline.detect.presidio import make_recognizers
 from pipeline.detect.rules import rules_from_json
 from pipeline.detect.scan import ScanError, make_scanner, relocatable, scannable
@@ -36,6 +37,7 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
     finders: list[Finder] = [
         *(recognizer for recognizer in recognizers if not recognizer.rule.yields),
         *(rule for rule in rules if table.entities[rule.entity].enabled),
+        *([Names.from_json(policy.names, policy.common_words)] if table.entities["PERSON"].enabled else ()),
         Columns({key: entity for key, entity in policy.body.secret_keys.items() if table.entities[entity].enabled}),
         *(recognizer for recognizer in recognizers if recognizer.rule.yields),
     ]

@@ -34,7 +34,7 @@ class Engine:
         common_words: no evidence of a name by themselves.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a part of its own
+    def __init__(
         self,
         finders: Sequence[Finder],
         viewers: Sequence[Viewer],

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from re import escape
 from typing import NamedTuple, Protocol
 
+from pipeline.detect.loosen import needs_digit
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span
+
+DIGIT = ScanPattern(r"\d")
 
 
 class Alternative(NamedTuple):
@@ -100,7 +103,9 @@ def plan_scan(
         if not gate or not all(can[alternative.pattern] for alternative in gate):
             always.append(finder)
             continue
-        for pattern, words in gate:
+        for wanted_pattern, words in gate:
+            # Hundreds of patterns of digits would slow the scan: beside one of its words, any digit will do.
+            pattern = DIGIT if words and needs_digit(wanted_pattern.regex) else wanted_pattern
             number = numbers.setdefault(pattern, len(numbers))
             if not words:
                 asked.setdefault(number, []).append(finder)

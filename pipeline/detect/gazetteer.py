@@ -1,36 +1,41 @@
-"""Given names and surnames of some forty languages, from the locale data of faker: evidence of a name, never proof. Pure.
+"""Words of names: given names and surnames of some forty languages, and which words are none. Pure.
 
 The only module that imports faker. It reads the tables of faker's person providers and makes no generator: that would
-take a second, and nothing here is random.
+take a second, and nothing here is random. A known word is evidence of a name, never proof.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.detect.fold import fold
 
-WORD_CHARS_MIN = 2
 # Letters that Unicode does not take apart, and that people write plain.
-_PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
-_FEMININE = {"ski": "ska", "cki": "cka", "dzki": "dzka", "ский": "ская", "цкий": "цкая", "ов": "ова", "ев": "ева", "ин": "ина"}
-_PATRONYMICS = ("son", "sson", "sdottir", "dottir")
+_PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+_FEMININE = {"ski": "ska", "cki": "cka", "dzki": "dzka", "ский": "ская", "цкий": "цкая"}
+# `aB` inside a word is a name of code, but for McKay, MacLeod, DeVries, DiMarco, LeRoy, LaRue, VanDyke, FitzRoy.
+_CAMEL = re.compile(r"[a-z](?<!\bMc)(?<!\bMac)(?<!\bDe)(?<!\bDi)(?<!\bDu)(?<!\bLe)(?<!\bLa)(?<!\bVan)(?<!\bFitz)[A-Z]")
+_ACRONYM_CHARS_MAX = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Gazetteer:
-    """Known names, spelled as `key` spells them.
+class Word(NamedTuple):
+    """A word of a text.
 
     Attributes:
-        first: given names.
-        last: surnames.
+        start: first code point.
+        end: one past the last.
+        text: as it is written.
+        key: as it is looked up.
     """
 
-    first: frozenset[str]
-    last: frozenset[str]
+    start: int
+    end: int
+    text: str
+    key: str
 
 
 def key(word: str) -> str:
@@ -39,8 +44,8 @@ def key(word: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def load_gazetteer() -> Gazetteer:
-    """Return the names of all locales. Takes about 0.3 s the first time."""
+def load_tables() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the given names and the surnames of all locales. Takes about 0.3 s the first time."""
     from faker.providers import person  # noqa: PLC0415 - a process that detects nothing need not load it
 
     first: set[str] = set()
@@ -56,13 +61,104 @@ def load_gazetteer() -> Gazetteer:
             elif "last_" in name:
                 last.update(_words(table))
     for masculine, feminine in _FEMININE.items():
-        last.update(word.removesuffix(masculine) + feminine for word in list(last) if word.endswith(masculine))
-    return Gazetteer(frozenset(first), frozenset(last))
+        last.update([word.removesuffix(masculine) + feminine for word in last if word.endswith(masculine)])
+    return frozenset(first), frozenset(last)
 
 
 def _words(table: Iterable[Any]) -> Iterator[str]:
     for entry in table:
         for part in (entry,) if isinstance(entry, str) else entry if isinstance(entry, tuple) else ():
             for word in part.split():
-                if len(word) >= WORD_CHARS_MIN or not word.isascii():
+                if len(word) > 1 or not word.isascii():
                     yield key(word)
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """What is known of words. All keys are spelled as `key` spells them.
+
+    Attributes:
+        first: given names.
+        last: surnames.
+        weak: words that are names too, but mostly something else.
+        stop: words that are never part of a name.
+        titles: forms of address; they may stand before a name and are no part of it.
+        particles: words in lower case that may stand within a name, as in ``de la Cruz``.
+        place_before: words before a name that make it one of a place or a thing.
+        thing_after: words behind a name that do.
+        public: names of people of public knowledge, and of things that are called like people.
+    """
+
+    first: frozenset[str]
+    last: frozenset[str]
+    weak: frozenset[str]
+    stop: frozenset[str]
+    titles: frozenset[str]
+    particles: frozenset[str]
+    place_before: frozenset[str]
+    thing_after: frozenset[str]
+    public: frozenset[str]
+
+    def is_name(self, word: str) -> bool:
+        """Say whether a key is a given name or a surname."""
+        return word in self.first or word in self.last
+
+    def is_telling(self, word: str) -> bool:
+        """Say whether a key is a name and hardly anything else. Of a double name, one half is enough."""
+        if self.is_name(word):
+            return word not in self.weak and word not in self.stop and (len(word) > 2 or not word.isascii())  # noqa: PLR2004 - `al`, `da`
+        return "-" in word and any(len(part) > 3 and self.is_telling(part) for part in word.split("-"))  # noqa: PLR2004 - `ann-`
+
+    def is_plain(self, word: str) -> bool:
+        """Say whether a key is an ordinary word and no name."""
+        return word in self.stop or (word in self.weak and not self.is_name(word))
+
+    def is_pair(self, words: Sequence[Word]) -> bool:
+        """Say whether words begin with a given name and end with a surname, which may both be ordinary words."""
+        return len(words) > 1 and words[0].key in self.first and self.is_name(words[-1].key)
+
+    def is_public(self, words: Sequence[Word]) -> bool:
+        """Say whether these words are the full name of a person of public knowledge; one word is too little to say."""
+        if len(words) == 1:
+            return False
+        keys = [word.key for word in words]
+        return any(" ".join(some) in self.public for some in (keys, keys[:2], keys[:3], (keys[0], keys[-1]), keys[-2:]))
+
+    def cut(self, words: Sequence[Word]) -> list[Word]:
+        """Return the words up to the first that is no part of a name, without titles; none if they name a thing."""
+        kept: list[Word] = []
+        for word in words:
+            if not kept and word.key in self.titles:
+                continue
+            if word.key in self.thing_after and kept:
+                return []
+            if word.key in self.stop or _CAMEL.search(word.text):
+                break
+            if kept and word.key in self.weak and not self.is_name(word.key):
+                break
+            kept.append(word)
+        while kept and kept[-1].key in self.particles and kept[-1].text.islower():
+            kept.pop()
+        return kept
+
+    def is_known(self, words: Sequence[Word]) -> bool:
+        """Say whether words are a name by themselves: a telling one first, or one beside another name."""
+        head = words[0].key
+        if self.is_telling(head) or self.is_pair(words):
+            return True
+        if len(words) == 1 or self.is_plain(head):
+            return False
+        last = words[-1]
+        is_caseless = not (last.text[0].isupper() or last.text[0].islower())
+        return self.is_telling(last.key) and (is_caseless or last.key in self.last)
+
+    def is_likely(self, words: Sequence[Word]) -> bool:
+        """Say whether words that stand where a name does can be one."""
+        if self.is_known(words):
+            return True
+        real = [word for word in words if word.key not in self.particles]
+        if len(real) == 1:
+            word = real[0]
+            is_acronym = word.text.isupper() and len(word.text) <= _ACRONYM_CHARS_MAX and word.text.isascii()
+            return not is_acronym and len(word.text) > 1 and word.key not in self.weak
+        return bool(real) and not self.is_plain(real[0].key) and not all(word.key in self.weak for word in real)

@@ -3,8 +3,10 @@ r"""What a text spells in another way: escapes, full-width and look-alike letter
 Unlike `pipeline.detect.fold`, which lower-cases for the search of known words, a reading keeps the case: patterns are
 tried on it. It knows where in the original each of its characters stands.
 
-Read are: JSON, URL and HTML escapes, quoted-printable (RFC 2045), ``name [at] example [dot] com``, compatibility forms
-(Unicode NFKC), and Cyrillic and Greek letters that look like Latin ones (Unicode TR 39) where they stand among these.
+Read are: JSON, URL and HTML escapes, quoted-printable (RFC 2045), ``name [at] example [dot] com``, compatibility
+forms (Unicode NFKC), digits of any script, and Cyrillic and Greek letters that look like Latin ones (Unicode TR 39)
+where they stand among these. Chinese, Japanese, Korean and Thai put no space before a number or a Latin word, which
+the edges of patterns look for: one is read there.
 """
 
 import re
@@ -13,6 +15,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from pipeline.detect.fold import ESCAPED, UNSEEN, unescape
+from pipeline.detect.needles import is_spaceless
 
 _LOOKS = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u0432\u043a\u043c\u043d\u0442\u0491"
@@ -28,7 +31,8 @@ _SPOKEN_AT = r"(?<=[a-z0-9])[ ](?:at|AT)[ ](?=[A-Za-z0-9-]{1,40}[ ](?:dot|DOT)[ 
 _SPOKEN_DOT = r"(?<=[A-Za-z0-9])[ ](?:dot|DOT)[ ](?=[A-Za-z]{2})"
 _SPECIAL = re.compile(
     rf"[\\%&](?:{ESCAPED})"
-    r"|=(?P<quoted>[2-7][0-9A-F]|[CDE][0-9A-F](?:=[89AB][0-9A-F]){1,2})|(?P<soft>(?:=|(?<=[A-Za-z0-9])\\)\r?\n[ \t]{0,8})"
+    r"|=(?P<quoted>[2-7][0-9A-F]|[CDE][0-9A-F](?:=[89AB][0-9A-F]){1,2})"
+    r"|(?P<soft>(?:=|(?<=[A-Za-z0-9])\\)\r?\n[ \t]{0,8})"
     rf"|(?P<at>{_AT}|{_SPOKEN_AT})|(?P<dot>{_DOT}|{_SPOKEN_DOT})"
     r"|(?P<wide>[^\x00-\x7f]+)"
 )
@@ -88,9 +92,7 @@ def read(text: str) -> Reading | None:
     return Reading("".join(parts), tuple(starts), tuple(origins), tuple(linear))
 
 
-def _absorb(
-    starts: list[int], origins: list[tuple[int, int]], linear: list[bool], length: int, end: int
-) -> None:
+def _absorb(starts: list[int], origins: list[tuple[int, int]], linear: list[bool], length: int, end: int) -> None:
     start, last = origins[-1]
     if linear[-1] and last - start > 1:
         origins[-1] = (start, last - 1)
@@ -131,13 +133,14 @@ def _plain(char: str) -> str:
 def _wide(match: re.Match[str]) -> list[tuple[int, int, str]]:
     text, start, run = match.string, match.start(), match.group()
     is_mixed = bool(
-        (start and _NEIGHBOUR.match(text[start - 1])) or (match.end() < len(text) and _NEIGHBOUR.match(text[match.end()]))
+        (start and _NEIGHBOUR.match(text[start - 1]))
+        or (match.end() < len(text) and _NEIGHBOUR.match(text[match.end()]))
     )
     segments = []
     for offset, char in enumerate(run, start):
         spelled = "" if UNSEEN.match(char) else _plain(char)
         if is_mixed:
-            spelled = spelled.translate(_LOOKS)
+            spelled = " " if is_spaceless(char) and spelled == char else spelled.translate(_LOOKS)
         if spelled != char:
             segments.append((offset, offset + 1, spelled))
     return segments

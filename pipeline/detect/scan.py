@@ -144,8 +144,8 @@ def relocatable(patterns: Sequence[ScanPattern]) -> list[bool]:
 def scannable(patterns: Sequence[ScanPattern], cache_dir: Path | None = None) -> list[bool]:
     """Say of each pattern whether Hyperscan can stand in for it.
 
-    Not one that is not `relocatable`, that matches the empty text, or that Hyperscan cannot compile. Each is compiled by
-    itself for that, so ask only when `make_scanner` refused.
+    Not one that is not `relocatable`, that matches the empty text, or that Hyperscan cannot compile. Each is compiled
+    by itself for that, so ask only when `make_scanner` refused.
     """
     import hyperscan  # noqa: PLC0415 - as above
 

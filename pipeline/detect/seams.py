@@ -1,8 +1,8 @@
 """Identifiers that are split over neighbouring texts: chunks of a streamed answer, keys and values. Pure.
 
 Neighbouring short texts are looked at as one. A finding across a seam counts for types that are told by their form,
-and, where the texts are few, only if none of them holds one of that type by itself: in ``["contact", "lena@example.com"]``
-the first is a word of its own.
+and, where the texts are few, only if none of them holds one of that type by itself: the first of ``contact`` and
+``lena@example.com`` is a word of its own.
 """
 
 from collections.abc import Iterator, Sequence

@@ -20,7 +20,9 @@ RUNS_MIN = 64
 CHARS_A_RUN = 2048
 """A text may have 64 coded runs, or one in 2,048 characters if that is more; beyond, it is redacted whole."""
 _UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-_FORMS = "\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\uff0e\U0001d400-\U0001d7ff\u2460-\u24ff\u00b2\u00b3\u00b9\u2070-\u209c"
+_FORMS = (
+    "\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\uff0e\U0001d400-\U0001d7ff\u2460-\u24ff\u00b2\u00b3\u00b9\u2070-\u209c"
+)
 # Four characters of base64 hold three bytes; below 0x80, these are what each character can be.
 _GROUP = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 
@@ -29,6 +31,7 @@ DIGITS = "".join(chr(code) for code in range(0x80, 0x20000) if chr(code).isdecim
 """Digits beyond ASCII."""
 
 
+_SPACELESS = "\u0e00-\u0eff\u1100-\u11ff\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _GAPS = "\xa0\u2007\u2009\u202f\u3000\u2010-\u2015\u2212\uff0d"
 
 
@@ -71,8 +74,10 @@ class AsRead:
             r"%(?:25)*[2-7][0-9A-Fa-f]",
             r"&(?:amp;)*(?:#x?[0-9A-Fa-f]{2,6}|commat|period|lowbar|hyphen|shy|plus)",
             r"=(?:40|2E|5F|2B|3D)",
-            r"[A-Za-z0-9][=\\]\r?\n[ \t]{0,8}[A-Za-z0-9]",
+            r"(?:=[2-7][0-9A-F]){3}",
+            r"[!-~][=\\]\r?\n[ \t]{0,8}[!-~]",
             f"[0-9)][{_GAPS}][0-9(]",
+            f"[{_SPACELESS}][A-Za-z0-9+]|[A-Za-z0-9][{_SPACELESS}]",
             f"[{DIGITS}]",
             r"(?i)[\[({<] {0,2}(?:at|@|ät|arroba|chiocciola|arobase|malpa) {0,2}[\])}>]",
             r"(?i)[a-z0-9] at [a-z0-9-]{1,40} dot [a-z]{2}",

@@ -23,7 +23,7 @@ class PolicyFiles:
         records: output schemas by name: content, operational, rejection, control.
         catalogues: catalogues by name.
         sinks: sinks by name.
-        entities, allow, common_words, body: what detection and the content walk go by.
+        entities, allow, names, common_words, body: what detection and the content walk go by.
         rules: detection's own rules, by file name.
         meta: metaschemas by name.
         paths: path below the schemas folder of each of the above, for messages.
@@ -37,6 +37,7 @@ class PolicyFiles:
     sinks: Mapping[str, Document]
     entities: Document
     allow: Document
+    names: Document
     common_words: Document
     body: Document
     rules: Mapping[str, Document]
@@ -69,7 +70,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
         event_document = reader.read(event_path)
         record_paths = {**main["records"], **event_document.get("x-event", {}).get("records", {})}
         records = {name: reader.read(path) for name, path in record_paths.items()}
-        named = {key: reader.read(main[key]) for key in ("entities", "allow", "common_words", "body")}
+        named = {key: reader.read(main[key]) for key in ("entities", "allow", "names", "common_words", "body")}
         catalogues = reader.read_folder(main["catalogues"])
         sinks = reader.read_folder(main["sinks"])
         rules = reader.read_folder(main["rules"])

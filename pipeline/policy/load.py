@@ -60,6 +60,7 @@ class Policy:
     entities: Document = field(repr=False)
     rules: Mapping[str, Document] = field(repr=False)
     allow: Document = field(repr=False)
+    names: Document = field(repr=False)
     common_words: frozenset[str] = field(repr=False)
     body: BodyRules = field(repr=False)
 
@@ -95,6 +96,7 @@ def compile_policy(files: PolicyFiles, limits: Limits) -> Policy:
         entities=files.entities,
         rules=files.rules,
         allow=files.allow,
+        names=files.names,
         common_words=frozenset(files.common_words.get("words", ())),
         body=compile_body_rules(files.body),
     )
