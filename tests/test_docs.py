@@ -29,13 +29,13 @@ DEPENDENCIES = {
     "Embedded store": PROJECT["project"]["optional-dependencies"]["embedded"],
     "Development": PROJECT["dependency-groups"]["dev"],
 }
-IMPORT_NAMES = {"kafka-python": "kafka", "faust-streaming": "faust"}
+IMPORT_NAMES = {"kafka-python": "kafka", "faust-streaming": "faust", "python-stdnum": "stdnum"}
 ADR_PARTS = ["Context", "Decision", "Rejected", "Measured"]
 IGNORED = [".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split())]
 # Hosts that only a machine's own set-up may name, and folders that exist on one machine only.
 FOREIGN = re.compile(
     r"pypi\.org|pythonhosted\.org|repo1?\.maven|npmjs\.|docker\.io|ghcr\.io|quay\.io|artifactor[y]|proxy\.golang"
-    r"|(?<![\w.])/(?:root|work|mnt|workspace|builds)/\w"
+    r"|(?<![\w.])/(?:root|work|mnt(?!/[a-z]\b)|workspace|builds)/\w"  # /mnt/c is a drive, to a detector
 )
 
 
