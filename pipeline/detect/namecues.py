@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.detect.gates import Alternative
+from pipeline.detect.namephrases import heads
 from pipeline.detect.node import Node
 from pipeline.detect.scan import ScanPattern
 
@@ -38,8 +39,6 @@ _APOSTROPHE = re.compile("\\['\u2019\\]|\\[\u2019'\\]|\u2019")
 _NEEDS = ("any", "first", "known", "title", "full")
 _CAPITAL = "[^\\x00-@\\[-`a-z{-\\x7f]"
 _SPACELESS = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef@]")
-_CLASS = re.compile(r"\[([^\\\^\]\[-]+)\]")
-_ESCAPED = re.compile(r"\\([n.+*?()\[\]|$^{}\\/-])")
 _DEPTH = 4
 _KEYS = {
     "why",
@@ -106,8 +105,8 @@ class Cue:
         """Yield the ways through the gate."""
         for phrase in self.phrases if self.is_gate else ():
             after = "" if self.kind in {"before", "line"} or self.is_strong else _CAPITAL
-            heads = _heads(phrase) or ()
-            start = r"\b" if all(_begins_word(char) for char, _ in heads) else ""
+            begins = heads(phrase) or ()
+            start = r"\b" if all(_begins_word(char) for char, _ in begins) else ""
             # A text may begin with what stands at the start of a line; texts are scanned joined by line breaks.
             regex = f"^(?i:{phrase[2:]}" if phrase.startswith("\\n") else f"{start}(?i:{phrase}"
             loose = _APOSTROPHE.sub("[^A-Za-z0-9]", regex)
@@ -153,7 +152,7 @@ def _cue(name: str, node: Node) -> Cue:
 
 def _is_phrase(phrase: str) -> bool:
     try:
-        return re.compile(phrase).groups == 0 and all(char for char, _ in _heads(phrase) or [("", "")])
+        return re.compile(phrase).groups == 0 and all(char for char, _ in heads(phrase) or [("", "")])
     except (re.error, ValueError):
         return False
 
@@ -174,7 +173,7 @@ class CuePattern:
         first: dict[str, dict[str, list[_Item]]] = {}
         for cue in cues:
             for phrase in cue.phrases:
-                for char, rest in _heads(phrase) or ():
+                for char, rest in heads(phrase) or ():
                     if _begins_word(char) == is_word:
                         first.setdefault(char, {}).setdefault(_tail(cue.kind, phrase), []).append((rest, cue))
         branches = []
@@ -200,8 +199,8 @@ class CuePattern:
         """Return a pattern for phrases, and note their cues in the order of its groups."""
         branches: dict[str, list[_Item]] = {}
         for phrase, cue in items:
-            heads = _heads(phrase) if phrase and depth else None
-            for char, rest in heads or [("", phrase)]:
+            begins = heads(phrase) if phrase and depth else None
+            for char, rest in begins or [("", phrase)]:
                 branches.setdefault(char, []).append((rest, cue))
         parts = []
         for char, some in branches.items():
@@ -223,54 +222,5 @@ def _tail(kind: str, phrase: str) -> str:
 
 
 def _kind(kind: str, phrase: str) -> str:
-    is_glued = kind == "space" and any(_SPACELESS.match(char) for char, _ in _heads(phrase) or ())
+    is_glued = kind == "space" and any(_SPACELESS.match(char) for char, _ in heads(phrase) or ())
     return "glued" if is_glued else kind
-
-
-def _heads(phrase: str) -> list[tuple[str, str]] | None:
-    """Return the characters that a phrase can begin with, each with what follows; None where that is no short list."""
-    if phrase.startswith("(?:"):
-        close, heads = _group(phrase)
-    elif simple := _CLASS.match(phrase):
-        close, heads = simple.end() - 1, list(simple[1])
-    elif escape := _ESCAPED.match(phrase):
-        close, heads = 1, ["\\n" if escape[1] == "n" else escape[0]]
-    elif phrase[:1] in "\\[^.$":
-        return None
-    else:
-        close, heads = 0, [phrase[:1]]
-    rest = phrase[close + 1 :]
-    if rest[:1] in {"{", "*", "+"}:
-        return None
-    is_optional = rest[:1] == "?"
-    rest = rest[is_optional:]
-    if phrase.startswith("(?:"):
-        found: list[tuple[str, str]] = []
-        for head in [*heads, ""] if is_optional else heads:
-            some = _heads(head + rest) if head + rest else [("", "")]
-            if some is None:
-                return None
-            found += some
-        return found
-    chars = [("\n" if head == "\\n" else head[-1], rest) for head in heads]
-    more = (_heads(rest) if rest else [("", "")]) if is_optional else []
-    return None if more is None else chars + more
-
-
-def _group(phrase: str) -> tuple[int, list[str]]:
-    """Return where the group at the start of a phrase ends, and its alternatives."""
-    parts: list[str] = []
-    depth, start = 0, 3
-    for index, char in enumerate(phrase):
-        if phrase[index - 1 : index] == "\\":
-            continue
-        if char == "(":
-            depth += 1
-        elif char == ")":
-            depth -= 1
-            if not depth:
-                return index, [*parts, phrase[start:index]]
-        elif char == "|" and depth == 1:
-            parts.append(phrase[start:index])
-            start = index + 1
-    raise ValueError("a group has no end")
