@@ -3,8 +3,7 @@
 import logging
 import re
 import socket
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -12,6 +11,7 @@ import pytest
 from conftest import CACHE_DIR
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stock_presidio import Stock
 
 from pipeline.detect.allow import AllowList
 from pipeline.detect.detector import make_engine
@@ -19,7 +19,7 @@ from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable, RecognizerRule
 from pipeline.detect.gates import Alternative
 from pipeline.detect.presidio import make_recognizers
-from pipeline.detect.recognizer import WORD, Recognizer
+from pipeline.detect.recognizer import Recognizer
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span, merge_spans
 from pipeline.errors import PolicyError
@@ -477,58 +477,6 @@ def test_a_disabled_entity_is_not_looked_for(table: EntityTable) -> None:
     off = {name: replace(rule, enabled=name != "EMAIL_ADDRESS") for name, rule in table.entities.items()}
     detector = engine_of(make_recognizers(replace(table, entities=off)))
     assert find(detector, "nadia@example.com") == []
-
-
-class Stock:
-    """A stock AnalyzerEngine over the table's Presidio classes, and the table's rules of what counts."""
-
-    def __init__(self, recognizers: list[Recognizer]) -> None:
-        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers  # noqa: PLC0415
-        from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer  # noqa: PLC0415
-
-        self.judges = {judge.rule.name: judge for judge in recognizers if not judge.rule.regex}
-        self.names = set(self.judges)
-        made: list[Any] = []
-        for rule in [judge.rule for judge in self.judges.values()]:
-            recognizer = getattr(predefined_recognizers, rule.name)
-            context = list(rule.context_words) or None
-            made.append(recognizer(context=context, supported_language="en", **rule.options))
-            if rule.without:
-                made[-1].patterns = [item for item in made[-1].patterns if item.name not in rule.without]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # it takes our engine for one without tokens
-            self.engine = AnalyzerEngine(
-                registry=RecognizerRegistry(recognizers=made),
-                nlp_engine=words_engine(),
-                context_aware_enhancer=LemmaContextAwareEnhancer(context_matching_mode="whole_word"),
-            )
-
-    def find(self, text: str) -> Iterator[Span]:
-        """Yield what the engine finds and the table's rules count."""
-        for found in self.engine.analyze(text, "en", return_decision_process=True):
-            name = found.recognition_metadata["recognizer_name"]
-            judge, start, end = self.judges[name], found.start, found.end
-            has_context = bool(found.analysis_explanation.supportive_context_word)
-            if found.score >= judge.score_min and judge._counts(text, start, end, has_context):
-                yield Span(start, end, judge.rule.entity, float(found.score), name)
-
-
-def words_engine() -> Any:
-    """Return an NLP engine without a model, whose tokens are those of the detector."""
-    import regex  # type: ignore[import-untyped] # noqa: PLC0415
-    from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine  # noqa: PLC0415
-
-    class Words(NoOpNlpEngine):
-        def is_punct(self, word: str, language: str) -> bool:  # noqa: ARG002
-            return not word[0].isalnum()
-
-        def process_text(self, text: str, language: str) -> Any:
-            matches = list(regex.finditer(WORD, text))
-            tokens: Any = [match.group() for match in matches]
-            lemmas = [token.lower() for token in tokens]
-            return NlpArtifacts([], tokens, [match.start() for match in matches], lemmas, self, language)
-
-    return Words([{"lang_code": "en", "model_name": ""}])
 
 
 @pytest.fixture(scope="module")
