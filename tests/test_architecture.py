@@ -54,7 +54,7 @@ PURE = [
     *("pipeline.anonymize", "pipeline.content", "pipeline.detect.own", "pipeline.detect.spans"),
     *("pipeline.detect.fold", "pipeline.detect.needles", "pipeline.detect.cues", "pipeline.detect.node"),
     *(f"pipeline.detect.{name}" for name in ("allow", "columns", "engine", "gates", "loosen", "reading", "rules")),
-    *(f"pipeline.detect.{name}" for name in ("seams", "views", "checksums")),
+    *(f"pipeline.detect.{name}" for name in ("seams", "segments", "views", "checksums")),
     *("pipeline.detect.recognizer", "pipeline.detect.entities", "pipeline.keys.keyring", "pipeline.keys.keyformat"),
     *("pipeline.policy.shape", "pipeline.policy.record", "pipeline.policy.body"),
     *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.detect.fold import Folded, decode, fold, has_escapes
+from pipeline.detect.fold import decode, fold, fold_located, has_escapes
 from pipeline.detect.own import find_own
 from pipeline.detect.spans import OwnIdentifier, Span, merge_spans
 from pipeline.policy.load import Policy
@@ -230,7 +230,7 @@ def test_the_shipped_words_guard_common_names(policy: Policy) -> None:
 )
 def test_a_folded_text_maps_back(text: str, escapes: bool) -> None:
     """Folded characters come from ranges of the original that ascend, and each range folds back to them."""
-    folded = Folded.of(text, escapes=escapes)
+    folded = fold_located(text, escapes=escapes)
     assert folded.text == fold(decode(text) if escapes else text)
     ranges = [folded.original(index, index + 1) for index in range(len(folded.text))]
     assert all(0 <= start < end <= len(text) for start, end in ranges)

@@ -131,7 +131,7 @@ def test_a_reading_knows_where_its_letters_stand() -> None:
     reading = read(text)
     assert reading is not None
     assert reading.text == "a@bcA"
-    assert [text[slice(*reading.locate(at, at + 1))] for at in range(5)] == ["a", "%40", "b\u200b", "c", "\uff21"]
+    assert [text[slice(*reading.original(at, at + 1))] for at in range(5)] == ["a", "%40", "b\u200b", "c", "\uff21"]
     assert read("plain") is None
 
 

@@ -1,13 +1,13 @@
 """One spelling for many: case, full-width and accented letters, invisible characters, and common escapes. Pure.
 
-`fold` says what a text reads as; `Folded` says where in the original each folded character stands.
+`fold` says what a text reads as; `fold_located` also says where in the original each folded character stands.
 """
 
 import html
 import re
 import unicodedata
-from bisect import bisect_right
-from dataclasses import dataclass, field
+
+from pipeline.detect.segments import Located, Segments
 
 # Combining accents, soft hyphen, zero-width and direction marks, word joiners, variation selectors, the BOM.
 _UNSEEN_CLASS = "\u00ad\u034f\u0300-\u036f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
@@ -46,99 +46,36 @@ def decode(text: str) -> str:
     return _ESCAPE.sub(unescape, text)
 
 
-@dataclass(slots=True)
-class Folded:
-    """A folded text, and where its characters stand in the original.
-
-    Attributes:
-        text: the folded text.
-        starts: first folded code point of each segment, ascending; empty when the whole maps one to one.
-        origins: the range of each segment in the original.
-        linear: whether the segment's code points map one to one; if not, the segment counts whole.
-    """
-
-    text: str
-    starts: list[int] = field(default_factory=list)
-    origins: list[tuple[int, int]] = field(default_factory=list)
-    linear: list[bool] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, text: str, *, escapes: bool) -> "Folded":
-        """Fold a text. With ``escapes``, they are read as what they stand for."""
-        if not escapes and text.isascii():
-            return cls(text.lower())
-        folded = _Folding()
-        position = 0
-        for match in (_SPECIAL if escapes else _WIDE).finditer(text):
-            start, end = match.span()
-            folded.add_plain(text[position:start], position)
-            if match.lastgroup in (None, "wide"):  # no group: the match is of `_WIDE`
-                folded.add_wide(match.group(), start)
-            else:
-                folded.add(fold(unescape(match)), start, end, linear=False)
-            position = end
-        folded.add_plain(text[position:], position)
-        return cls("".join(folded.parts), folded.starts, folded.origins, folded.linear)
-
-    def original(self, start: int, end: int) -> tuple[int, int]:
-        """Return the range of the original that a range of the folded text, at least one long, covers."""
-        if not self.starts:
-            return start, end
-        first = bisect_right(self.starts, start) - 1
-        last = bisect_right(self.starts, end - 1) - 1
-        begin, finish = self.origins[first][0], self.origins[last][1]
-        if self.linear[first]:
-            begin += start - self.starts[first]
-        if self.linear[last]:
-            finish = self.origins[last][0] + end - self.starts[last]
-        return begin, finish
-
-
-@dataclass(slots=True)
-class _Folding:
-    """Collects the segments of a folded text."""
-
-    parts: list[str] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    origins: list[tuple[int, int]] = field(default_factory=list)
-    linear: list[bool] = field(default_factory=list)
-    length: int = 0
-
-    def add(self, folded: str, start: int, end: int, *, linear: bool) -> None:
-        if not folded:
-            self._absorb(end)
-            return
-        self.parts.append(folded)
-        self.starts.append(self.length)
-        self.origins.append((start, end))
-        self.linear.append(linear)
-        self.length += len(folded)
-
-    def add_plain(self, text: str, start: int) -> None:
-        if text:
-            self.add(text.lower(), start, start + len(text), linear=True)
-
-    def add_wide(self, run: str, start: int) -> None:
-        folded = fold(run)
-        if len(folded) == len(run) and unicodedata.is_normalized("NFKD", run) and not UNSEEN.search(run):
-            self.add(folded, start, start + len(run), linear=True)
-            return
-        for offset, char in enumerate(run, start):
-            self.add(fold(char), offset, offset + 1, linear=False)
-
-    def _absorb(self, end: int) -> None:
-        """Give what reads as nothing to the character before it, so that a span over that one covers both."""
-        if not self.starts:
-            return
-        start, last_end = self.origins[-1]
-        if self.linear[-1] and last_end - start > 1:
-            self.origins[-1] = (start, last_end - 1)
-            self.starts.append(self.length - 1)
-            self.origins.append((last_end - 1, end))
-            self.linear.append(False)
+def fold_located(text: str, *, escapes: bool) -> Located:
+    """Return a text folded, and where its characters stand. With ``escapes``, they are read as what they stand for."""
+    if not escapes and text.isascii():
+        return Located(text.lower())
+    folded = Segments()
+    position = 0
+    for match in (_SPECIAL if escapes else _WIDE).finditer(text):
+        start, end = match.span()
+        _add_plain(folded, text[position:start], position)
+        if match.lastgroup in (None, "wide"):  # no group: the match is of `_WIDE`
+            _add_wide(folded, match.group(), start)
         else:
-            self.origins[-1] = (start, end)
-            self.linear[-1] = False
+            folded.add(fold(unescape(match)), start, end, linear=False)
+        position = end
+    _add_plain(folded, text[position:], position)
+    return folded.located()
+
+
+def _add_plain(folded: Segments, text: str, start: int) -> None:
+    if text:
+        folded.add(text.lower(), start, start + len(text), linear=True)
+
+
+def _add_wide(folded: Segments, run: str, start: int) -> None:
+    plain = fold(run)
+    if len(plain) == len(run) and unicodedata.is_normalized("NFKD", run) and not UNSEEN.search(run):
+        folded.add(plain, start, start + len(run), linear=True)
+        return
+    for offset, char in enumerate(run, start):
+        folded.add(fold(char), offset, offset + 1, linear=False)
 
 
 def unescape(match: re.Match[str]) -> str:

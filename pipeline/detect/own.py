@@ -7,8 +7,9 @@ What is looked for, and when a single word counts, is in `pipeline.detect.needle
 from collections.abc import Iterator, Sequence
 
 from pipeline.detect import cues
-from pipeline.detect.fold import Folded, decode, fold, has_escapes
+from pipeline.detect.fold import decode, fold, fold_located, has_escapes
 from pipeline.detect.needles import Needle, has_probe, is_spaceless, make_needles
+from pipeline.detect.segments import Located
 from pipeline.detect.spans import OwnIdentifier, Span
 
 GLUED_CHARS_MIN = 8
@@ -44,16 +45,16 @@ def _find(text: str, needles: Sequence[Needle]) -> list[Span]:
     spans: set[Span] = set()
     folded = fold(text)
     if any(needle.probe in folded for needle in needles):
-        spans.update(_locate(text, Folded.of(text, escapes=False), needles))
+        spans.update(_locate(text, fold_located(text, escapes=False), needles))
     # Not only when a probe is missing: a letter of an escape (\nNadia) can hide where a name begins.
     if "\\" in text or has_escapes(text):
         folded = fold(decode(text))
         if any(needle.probe in folded for needle in needles):
-            spans.update(_locate(text, Folded.of(text, escapes=True), needles))
+            spans.update(_locate(text, fold_located(text, escapes=True), needles))
     return sorted(spans)
 
 
-def _locate(text: str, folded: Folded, needles: Sequence[Needle]) -> Iterator[Span]:
+def _locate(text: str, folded: Located, needles: Sequence[Needle]) -> Iterator[Span]:
     mailboxes: list[tuple[int, int]] = []
     for needle in sorted(needles, key=lambda needle: needle.needs_cue):
         if needle.probe not in folded.text:

@@ -11,11 +11,10 @@ the edges of patterns look for: one is read there.
 
 import re
 import unicodedata
-from bisect import bisect_right
-from dataclasses import dataclass
 
 from pipeline.detect.fold import ESCAPED, UNSEEN, unescape
 from pipeline.detect.needles import is_spaceless
+from pipeline.detect.segments import Located, Segments
 
 _LOOKS = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u0432\u043a\u043c\u043d\u0442\u0491"
@@ -40,71 +39,24 @@ _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0
 _NEIGHBOUR = re.compile(r"[A-Za-z0-9@._%+-]")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A text as it reads, and where its characters stand in the original.
-
-    Attributes:
-        text: as it reads.
-        starts: where each segment of it begins, ascending.
-        origins: the range of each segment in the original.
-        linear: whether a segment's code points map one to one; if not, the segment counts whole.
-    """
-
-    text: str
-    starts: tuple[int, ...]
-    origins: tuple[tuple[int, int], ...]
-    linear: tuple[bool, ...]
-
-    def locate(self, start: int, end: int) -> tuple[int, int]:
-        """Return the range of the original that a range of the reading, at least one long, covers."""
-        first = bisect_right(self.starts, start) - 1
-        last = bisect_right(self.starts, end - 1) - 1
-        begin, finish = self.origins[first][0], self.origins[last][1]
-        if self.linear[first]:
-            begin += start - self.starts[first]
-        if self.linear[last]:
-            finish = self.origins[last][0] + end - self.starts[last]
-        return begin, finish
-
-
-def read(text: str) -> Reading | None:
+def read(text: str) -> Located | None:
     """Return how a text reads, or None when that is the text itself."""
-    segments = [segment for match in _SPECIAL.finditer(text) for segment in _segments(match)]
-    if not segments:
+    spellings = [spelling for match in _SPECIAL.finditer(text) for spelling in _spellings(match)]
+    if not spellings:
         return None
-    parts, starts, origins, linear = [], [], [], []
-    position = length = 0
-    for start, end, spelled in [*segments, (len(text), len(text), "")]:
-        for piece, origin, is_linear in (
-            (text[position:start], (position, start), True),
-            (spelled, (start, end), False),
-        ):
-            if piece:
-                parts.append(piece)
-                starts.append(length)
-                origins.append(origin)
-                linear.append(is_linear)
-                length += len(piece)
-        if not spelled and origins and end > start:  # what reads as nothing goes with what stands before it
-            _absorb(starts, origins, linear, length, end)
+    reading = Segments()
+    position = 0
+    for start, end, spelled in spellings:
+        if position < start:
+            reading.add(text[position:start], position, start, linear=True)
+        reading.add(spelled, start, end, linear=False)
         position = end
-    return Reading("".join(parts), tuple(starts), tuple(origins), tuple(linear))
+    if position < len(text):
+        reading.add(text[position:], position, len(text), linear=True)
+    return reading.located()
 
 
-def _absorb(starts: list[int], origins: list[tuple[int, int]], linear: list[bool], length: int, end: int) -> None:
-    start, last = origins[-1]
-    if linear[-1] and last - start > 1:
-        origins[-1] = (start, last - 1)
-        starts.append(length - 1)
-        origins.append((last - 1, end))
-        linear.append(False)
-    else:
-        origins[-1] = (start, end)
-        linear[-1] = False
-
-
-def _segments(match: re.Match[str]) -> list[tuple[int, int, str]]:
+def _spellings(match: re.Match[str]) -> list[tuple[int, int, str]]:
     """Return (start, end, what it reads as) of each part of a match that reads as something else."""
     start, end = match.span()
     kind = match.lastgroup

@@ -90,7 +90,7 @@ class AsRead:
         """Yield the reading, if it is another text."""
         reading = read(text)
         if reading is not None:
-            yield View(reading.text, reading.locate)
+            yield View(reading.text, reading.original)
 
 
 class Coded:
