@@ -3,6 +3,8 @@
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,13 @@ from pipeline.detect.loosen import fit_bytes, is_wide, loosen
 from pipeline.detect.scan import ScanError, ScanPattern, make_scanner, relocatable, scannable
 from pipeline.policy.load import Policy
 
+MAKE = """
+import sys
+from pathlib import Path
+from pipeline.detect.detector import make_detector
+from pipeline.policy.load import load_policy
+make_detector(load_policy(), Path(sys.argv[1]))
+"""
 PATTERNS = [
     ScanPattern(r"\bsk-[A-Za-z0-9]{20,60}\b"),
     ScanPattern(r"(?<![\w.])\d{3}-\d{2}-\d{4}(?!\d)"),
@@ -141,3 +150,14 @@ def test_the_cache_does_not_change_what_is_found(policy: Policy, detector: Engin
     again = make_detector(policy, Path(os.environ["LETHE_CACHE"]))
     texts = [rule.examples[0] for rule in RULES.values() if isinstance(rule.examples[0], str)]
     assert again.find_spans(texts) == detector.find_spans(texts)
+
+
+@pytest.mark.usefixtures("detector")
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_the_cache_serves_every_process(seed: str) -> None:
+    """A process in which sets have another order asks for the same scan: none is compiled again."""
+    cache = Path(os.environ["LETHE_CACHE"])
+    before = {path.name for path in cache.iterdir()}
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    subprocess.run([sys.executable, "-c", MAKE, str(cache)], env=environment, check=True)  # noqa: S603 - this interpreter
+    assert {path.name for path in cache.iterdir()} == before

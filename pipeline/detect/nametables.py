@@ -41,8 +41,7 @@ class Tables:
     def __init__(self, sure: frozenset[str], maybe: frozenset[str]) -> None:
         self._sure = sure
         self._maybe = maybe
-        words = "|".join(sorted(map(re.escape, sure | maybe), key=len, reverse=True))
-        gate = "|".join(sorted(map(re.escape, sure | {"name"}), key=len, reverse=True))
+        words, gate = _either(sure | maybe), _either(sure | {"name"})
         self.gate = rf"(?i:(?:^|[,;\t|(])[ \"'`*]{{0,3}}(?:{gate})[ \"'`*]{{0,3}}(?:[,;\t|)]|$))"
         self._heading = re.compile(rf"[\n,;\t|(][ \"'`*]{{0,3}}(?:{words})[ \"'`*]{{0,3}}(?=[,;\t|)\n])")
 
@@ -89,6 +88,11 @@ class Tables:
                 if index < len(cells) and _PERSON.fullmatch(text, *cells[index]):
                     yield Cell(*cells[index], is_sure)
         return done
+
+
+def _either(words: frozenset[str]) -> str:
+    """Return a pattern of words, the longest first; every process has one order, for the scan's cache goes by it."""
+    return "|".join(map(re.escape, sorted(words, key=lambda word: (-len(word), word))))
 
 
 def _lines(text: str, start: int) -> Iterator[tuple[int, int]]:
