@@ -16,6 +16,7 @@ from pipeline.errors import DetectionFailed
 SCORE = 0.85
 RULE = "column"
 FIELDS_MIN = 2
+HEAD_CHARS_MAX = 40
 CELLS_MAX = 4096
 """Cells under telling heads that a text may have; beyond, it is redacted whole."""
 _LINE_CHARS_MAX = 4096
@@ -105,21 +106,20 @@ class Columns:
                 if separator.strip("\\") in line:
                     cells = _cells(field, line, 0)
                     names = [value for _, _, value in cells]
-                    if len(cells) >= FIELDS_MIN and all(len(name) <= 40 for name in names):  # noqa: PLR2004 - a name
-                        telling = {
-                            column: self._entity(name) for column, name in enumerate(names) if self._entity(name)
-                        }
-                        if telling:
-                            return telling, separator, len(cells)
+                    is_head = len(cells) >= FIELDS_MIN and all(len(name) <= HEAD_CHARS_MAX for name in names)
+                    if is_head and (telling := self._telling(names)):
+                        return telling, separator, len(cells)
         return {}, "", 0
 
-    def _entity(self, head: str) -> str:
-        return self._heads.get(_HEAD_CHARS.sub("", head).lower(), "")
+    def _telling(self, heads: Sequence[str]) -> dict[int, str]:
+        """Return the entity types of the telling columns, by their number."""
+        entities = (self._heads.get(_HEAD_CHARS.sub("", head).lower()) for head in heads)
+        return {column: entity for column, entity in enumerate(entities) if entity}
 
     def _inserts(self, text: str) -> Iterator[tuple[int, int, str]]:
         for insert in _INSERT.finditer(text):
             names = insert["heads"].split(",")
-            heads = {column: self._entity(name) for column, name in enumerate(names) if self._entity(name)}
+            heads = self._telling(names)
             row = _TUPLE.match(text, insert.end()) if heads else None
             while row:
                 cells = _cells(_CELL, row["row"], len(names))

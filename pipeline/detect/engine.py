@@ -62,13 +62,17 @@ class Engine:
         """
         found: list[Sequence[Span] | None] = [[] for _ in texts]
         # Two scans, because that of text beyond ASCII is several times slower, and most texts of an event are not.
-        short = [text for text in texts if len(text) < LONG_CHARS]
-        plain = "\n".join([text for text in short if text.isascii()])
-        wide = "\n".join([text for text in short if not text.isascii()])
-        asks = bool(plain and self._ask(plain)), bool(wide and self._ask(wide))
+        groups: tuple[list[int], list[int]] = ([], [])
         for index, text in enumerate(texts):
-            if text and (len(text) >= LONG_CHARS or asks[not text.isascii()]):
+            if len(text) >= LONG_CHARS:
                 found[index] = self._find(text, own)
+            elif text:
+                groups[text.isascii()].append(index)
+        for group in groups:
+            # A text that is alone is scanned when it is looked at.
+            if len(group) == 1 or (group and self._ask("\n".join([texts[index] for index in group]))):
+                for index in group:
+                    found[index] = self._find(texts[index], own)
         self._find_across(texts, own, found)
         return found
 
@@ -77,7 +81,7 @@ class Engine:
     ) -> None:
         """Add what is split over neighbouring texts."""
         for run in seams.runs(texts):
-            spans = self._find(run.joined, ()) if self._ask(run.joined) else ()
+            spans = self._find(run.joined, ())
             own_spans = find_own([run.joined], own, self._common_words)[0] if own else ()
             for span in (*(spans or ()), *own_spans):
                 parts = seams.split(run, span)

@@ -73,7 +73,6 @@ class RecognizerRule:
         piece_chars_max: a longer run is not looked at closely but redacted whole.
         text_chars_max: characters of such runs that it is shown of one text; beyond, the text is redacted whole.
         yields: what a better finding holds, it need not find; it is then asked last.
-        score_max: the highest score of its findings without context.
         lines: no finding holds a line break, and no pattern looks beyond one.
         gate_alone: a regex that matches in every run with a finding that has no context word near it, or "".
         alone: when there are any, a finding without a context word must have one of these shapes.
@@ -95,7 +94,6 @@ class RecognizerRule:
     piece_chars_max: int = PIECE_CHARS_MAX
     text_chars_max: int = TEXT_CHARS_MAX
     yields: bool = False
-    score_max: float = 0.4
     lines: bool = False
     gate_alone: str = ""
     regex: str = ""

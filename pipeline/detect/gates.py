@@ -93,19 +93,18 @@ def plan_scan(
         gates: of the finders, by their number.
         scannable: says which patterns the scan can stand in for; a finder with another one is always asked.
     """
-    wanted = list(dict.fromkeys(alternative.pattern for gate in gates for alternative in gate))
+    lighter = [[_lighten(alternative) for alternative in gate] for gate in gates]
+    wanted = list(dict.fromkeys(alternative.pattern for gate in lighter for alternative in gate))
     can = dict(zip(wanted, scannable(wanted), strict=True))
     numbers: dict[ScanPattern, int] = {}
     asked: dict[int, list[int]] = {}
     paired: dict[int, dict[int, list[int]]] = {}
     always = []
-    for finder, gate in enumerate(gates):
+    for finder, gate in enumerate(lighter):
         if not gate or not all(can[alternative.pattern] for alternative in gate):
             always.append(finder)
             continue
-        for wanted_pattern, words in gate:
-            # Hundreds of patterns of digits would slow the scan: beside one of its words, any digit will do.
-            pattern = DIGIT if words and needs_digit(wanted_pattern.regex) else wanted_pattern
+        for pattern, words in gate:
             number = numbers.setdefault(pattern, len(numbers))
             if not words:
                 asked.setdefault(number, []).append(finder)
@@ -119,3 +118,9 @@ def plan_scan(
         {number: tuple((w, tuple(some)) for w, some in pairs.items()) for number, pairs in paired.items()},
         tuple(always),
     )
+
+
+def _lighten(alternative: Alternative) -> Alternative:
+    """Ask for any digit where a word is asked for too: hundreds of patterns of digits would slow the scan."""
+    is_light = alternative.words and needs_digit(alternative.pattern.regex)
+    return alternative._replace(pattern=DIGIT) if is_light else alternative

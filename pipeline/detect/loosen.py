@@ -85,4 +85,6 @@ def _is_digits(kind: Any, value: Any) -> bool:
 
 def is_wide(regex: str) -> bool:
     r"""Say whether a pattern can need a letter beyond ASCII: it names one, or has ``\w`` or ``\B``."""
-    return not regex.isascii() or any(escape in loosen(regex) for escape in (r"\w", r"\B", r"\p", r"\P", r"\X"))
+    if not regex.isascii() or "\\" not in regex:  # thousands are plain words
+        return not regex.isascii()
+    return any(escape in loosen(regex) for escape in (r"\w", r"\B", r"\p", r"\P", r"\X"))

@@ -84,7 +84,7 @@ class Scanner:
         self._wide_database.scan(data, match_event_handler=lambda number, *_: wide.append(number))
         numbers = [self._wide[number] for number in wide]
         found.extend(number for number in numbers if number >= 0)
-        return _to_bytes(text.translate(_plain())) if -1 in numbers else data
+        return _to_bytes(text.translate(plain_chars())) if -1 in numbers else data
 
     def __repr__(self) -> str:
         return "Scanner()"
@@ -98,7 +98,7 @@ def _to_bytes(text: str) -> bytes:
 
 
 @cache
-def _plain() -> dict[int, str]:
+def plain_chars() -> dict[int, str]:
     r"""Digits and spaces beyond ASCII, which `\d` and `\s` hold, and those of ASCII for them."""
     chars = [chr(code) for code in range(0x80, 0x20000)]
     digits = {ord(char): str(int(char)) for char in chars if char.isdecimal()}
@@ -120,7 +120,7 @@ def make_scanner(patterns: Sequence[ScanPattern], cache_dir: Path | None = None)
     if not patterns:
         return Scanner()
     wide = [number for number, pattern in enumerate(patterns) if is_wide(pattern.regex)]
-    marker = ScanPattern("[" + "".join(map(chr, _plain())) + "]")
+    marker = ScanPattern("[" + "".join(map(chr, plain_chars())) + "]")
     chosen = [patterns[number] for number in wide] + [marker]
     return Scanner(
         _database(hyperscan, patterns, cache_dir, wide=False), _database(hyperscan, chosen, cache_dir, wide=True), wide

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from pipeline.detect.gates import Alternative
 from pipeline.detect.reading import LOOK_ALIKES, read
-from pipeline.detect.scan import ScanPattern
+from pipeline.detect.scan import ScanPattern, plain_chars
 from pipeline.errors import DetectionFailed
 
 RUNS_MIN = 64
@@ -27,10 +27,7 @@ _FORMS = (
 _GROUP = "[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
 
 
-DIGITS = "".join(chr(code) for code in range(0x80, 0x20000) if chr(code).isdecimal())
-"""Digits beyond ASCII."""
-
-
+_DIGITS = "".join(chr(code) for code, plain in plain_chars().items() if plain != " ")
 _SPACELESS = "\u0e00-\u0eff\u1100-\u11ff\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _GAPS = "\xa0\u2007\u2009\u202f\u3000\u2010-\u2015\u2212\uff0d"
 
@@ -78,7 +75,7 @@ class AsRead:
             r"[!-~][=\\]\r?\n[ \t]{0,8}[!-~]",
             f"[0-9)][{_GAPS}][0-9(]",
             f"[{_SPACELESS}][A-Za-z0-9+]|[A-Za-z0-9][{_SPACELESS}]",
-            f"[{DIGITS}]",
+            f"[{_DIGITS}]",
             r"(?i)[\[({<] {0,2}(?:at|@|ät|arroba|chiocciola|arobase|malpa) {0,2}[\])}>]",
             r"(?i)[a-z0-9] at [a-z0-9-]{1,40} dot [a-z]{2}",
             f"[{_UNSEEN}{_FORMS}]",
