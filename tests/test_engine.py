@@ -280,6 +280,14 @@ def test_a_text_with_too_many_matches_is_redacted_whole() -> None:
     assert Span(0, 3, "SECRET", 1.0, "r") in (few or ())
 
 
+def test_neighbours_that_cannot_be_read_together_are_redacted() -> None:
+    """Where the budget ends for short texts as one, an identifier may lie over a seam: each of them is None."""
+    rule = {"entity": "SECRET", "regex": "tok", "score": 1, "why": "x", "examples": ["tok"], "counterexamples": ["y"]}
+    engine = make_engine(rules_from_json({"a": {"why": "x", "rules": {"r": rule}}}), AllowList({}))
+    alone = "x" * 100
+    assert engine.find_spans([alone, *["tok "] * 600, alone]) == [[], *[None] * 600, []]
+
+
 def test_quoted_printable_is_that_of_the_standard_library(detector: Engine) -> None:
     """What Python's own encoder writes is read back."""
     text = (

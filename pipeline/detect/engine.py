@@ -79,11 +79,14 @@ class Engine:
     def _find_across(
         self, texts: Sequence[str], own: Sequence[OwnIdentifier], found: list[Sequence[Span] | None]
     ) -> None:
-        """Add what is split over neighbouring texts."""
+        """Add what is split over neighbouring texts; where that cannot be read, none of them can."""
         for run in seams.runs(texts):
             spans = self._find(run.joined, ())
+            if spans is None:
+                found[run.first : run.first + len(run.starts)] = [None] * len(run.starts)
+                continue
             own_spans = find_own([run.joined], own, self._common_words)[0] if own else ()
-            for span in (*(spans or ()), *own_spans):
+            for span in (*spans, *own_spans):
                 parts = seams.split(run, span)
                 if seams.counts(run, span, parts, found):
                     for number, part in parts:
