@@ -30,6 +30,7 @@ class Score:
         labelled: labelled spans, by type.
         missed: (document, type, value) of the others.
         spurious: (document, entity, rule, value) of redactions that touch no label.
+        unread: names of the documents that the detector could not read.
         chars: size of the corpus, in characters.
     """
 
@@ -37,6 +38,7 @@ class Score:
     labelled: Counter[str] = field(default_factory=Counter)
     missed: list[tuple[str, str, str]] = field(default_factory=list)
     spurious: list[tuple[str, str, str, str]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     chars: int = 0
 
     def recall(self, *entities: str) -> float:
@@ -55,6 +57,8 @@ def score(documents: Iterable[Document], find: Find) -> Score:
     for document in documents:
         text = document.text
         found = find(text)
+        if found is None:
+            result.unread.append(document.name)
         spans = [Span(0, len(text), "REDACTED", 1.0, "budget")] if found is None else merge_spans(found)
         result.chars += len(text)
         for label in document.spans:

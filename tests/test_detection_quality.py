@@ -35,6 +35,11 @@ def test_recall_is_what_the_document_says(labelled: Score) -> None:
     assert {entity: labelled.found[entity] for entity in written if labelled.found[entity] < written[entity]} == {}
 
 
+def test_every_document_is_read(labelled: Score, benign: Score) -> None:
+    """A text that is redacted whole has every label covered: figures with such a one would flatter."""
+    assert (labelled.unread, benign.unread) == ([], [])
+
+
 def test_identifiers_with_a_format_are_found(labelled: Score) -> None:
     """Of what a format tells, most is found, and of names three in four without a model."""
     assert labelled.recall(*FORMATTED) >= RECALL_FORMATTED_MIN
