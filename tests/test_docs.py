@@ -35,7 +35,7 @@ IGNORED = [".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text
 # Hosts that only a machine's own set-up may name, and folders that exist on one machine only.
 FOREIGN = re.compile(
     r"pypi\.org|pythonhosted\.org|repo1?\.maven|npmjs\.|docker\.io|ghcr\.io|quay\.io|artifactor[y]|proxy\.golang"
-    r"|(?<![\w.])/(?:root|work|mnt(?!/(?:[a-z]\b|home\b))|workspace|builds)/\w"  # /mnt/c is a drive, to a detector
+    r"|(?<![\w.])/(?:root|work|mnt|workspace|builds)/\w"
 )
 
 
