@@ -1,4 +1,4 @@
-"""Megabytes a second of detection, side by side in one process: lethe, stock Presidio, datafog, and the bare scan.
+"""Megabytes a second of detection, side by side in one process: lethe, stock Presidio, datafog, and scans alone.
 
 Clean text is the benign corpus (code, logs, markdown, conversation); the mix is the texts of generated events, a third
 of which hold identifiers. Every side gets the same texts; the slow ones a sample of them, evenly spaced. Runs are
@@ -28,6 +28,7 @@ from pipeline.cli.edge import cache_dir, settings, tune_collector  # noqa: E402
 from pipeline.detect.detector import make_detector  # noqa: E402
 from pipeline.detect.engine import Engine  # noqa: E402
 from pipeline.detect.recognizer import Recognizer  # noqa: E402
+from pipeline.detect.scan import Matcher, make_matchers, to_bytes  # noqa: E402
 from pipeline.detect.spans import Span  # noqa: E402
 from pipeline.keys.keyring import KeyEpoch, Keyring  # noqa: E402
 from pipeline.policy.load import Policy, load_policy  # noqa: E402
@@ -65,16 +66,29 @@ def mix_texts(policy: Policy, count: int) -> list[list[str]]:
     return seen
 
 
-def sides(engine: Engine) -> dict[str, Find]:
+def scan_for_all(engine: Engine, cache: Path | None) -> Matcher:
+    """Return one database of the patterns of all finders, as they are: what Hyperscan alone would cost."""
+    plan = engine._sieve.plan
+    patterns = [way.pattern for way in plan.ways if way.pattern]
+    literals = [pattern for pattern in plan.first if pattern.regex.endswith(" ") and not pattern.flags]
+    (matcher,) = make_matchers([[*dict.fromkeys(patterns), *literals]], cache)
+    if matcher is None:
+        raise SystemExit("the patterns cannot be compiled together")
+    return matcher
+
+
+def sides(engine: Engine, cache: Path | None) -> dict[str, Find]:
     """Return what is compared, by name."""
     from datafog.processing.text_processing.regex_annotator import RegexAnnotator  # noqa: PLC0415 - only here
 
     logging.disable(logging.WARNING)
     stock = Stock([finder for finder in engine._finders if isinstance(finder, Recognizer)])
     annotator = RegexAnnotator()
+    one_scan = scan_for_all(engine, cache)
     return {
         "lethe": engine.find_spans,
-        "bare scan": lambda texts: engine._hits("\n".join(texts)),
+        "its scans alone": lambda texts: [engine._sieve.finders(text) for text in texts],
+        "one scan for all": lambda texts: one_scan.numbers(to_bytes("\n".join(texts))),
         "datafog": lambda texts: [annotator.annotate(text) for text in texts],
         "stock Presidio": lambda texts: [stock.analyze(text) for text in texts],
     }
@@ -130,7 +144,7 @@ def main() -> None:
     policy, cache = load_policy(), cache_dir(settings())
     engine = make_detector(policy, cache)
     resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    finds = sides(engine)
+    finds = sides(engine, cache)
     tune_collector()
     clean = [[document.text] for document in load_labelled(BENIGN)]
     for find in finds.values():

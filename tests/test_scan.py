@@ -16,9 +16,8 @@ from test_rules import RULES
 from pipeline.detect import scan
 from pipeline.detect.detector import make_detector
 from pipeline.detect.engine import Engine
-from pipeline.detect.gates import Alternative, plan_scan
 from pipeline.detect.loosen import fit_bytes, is_wide, loosen
-from pipeline.detect.scan import ScanError, ScanPattern, make_scanner, relocatable, scannable
+from pipeline.detect.scan import Form, ScanPattern, make_matchers, plain, to_bytes
 from pipeline.policy.load import Policy
 
 MAKE = """
@@ -28,6 +27,7 @@ from pipeline.detect.detector import make_detector
 from pipeline.policy.load import load_policy
 make_detector(load_policy(), Path(sys.argv[1]))
 """
+FORMS: tuple[Form, ...] = ("bytes", "wide bytes", "unicode")
 PATTERNS = [
     ScanPattern(r"\bsk-[A-Za-z0-9]{20,60}\b"),
     ScanPattern(r"(?<![\w.])\d{3}-\d{2}-\d{4}(?!\d)"),
@@ -37,6 +37,8 @@ PATTERNS = [
     ScanPattern("stra\u00dfe|m\u00f3vil|\u96fb\u8a71", "i"),
     ScanPattern(r"[A-Z]{2}\d{2}", "i"),
     ScanPattern(r"a.b"),
+    ScanPattern("\\b(?i:m\u00f3vil|[\u00e0-\u00ff]t)[^\\W\\d_]?"),
+    ScanPattern(r"(?<![\w.])tot[^\W_]{2}(?![^\s-])"),
 ]
 PIECES = [
     *("sk-", "x" * 20, "123-45-6789", "a.b+c@d.io", "key", "=", "\u00e9\u00e8t!", "total", "7", "Stra\u00dfe", "de12"),
@@ -52,19 +54,26 @@ def compiled(pattern: ScanPattern) -> re.Pattern[str]:
 
 
 @pytest.fixture(scope="module")
-def scanner() -> scan.Scanner:
-    """Return a scanner for a few patterns of every kind."""
-    return make_scanner(PATTERNS)
+def matchers() -> dict[str, scan.Matcher]:
+    """Return a matcher for a few patterns of every kind, in each form."""
+    made = {form: make_matchers([PATTERNS], None, form)[0] for form in FORMS}
+    return {form: matcher for form, matcher in made.items() if matcher}
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 @settings(max_examples=400, deadline=None)
 @example("key\u00e9\u00e8\u00e0=\u4e2d\u4e2d\u4e2d\u4e2d!")
 @example("\u0661\u0662\u0663-45-6789")
-def test_what_matches_is_reported(scanner: scan.Scanner, text: str) -> None:
-    """Every pattern that matches in a text, ASCII or not, is among the hits."""
-    matching = {number for number, pattern in enumerate(PATTERNS) if compiled(pattern).search(text)}
-    assert matching <= set(scanner.hits(text))
+@example("M\u00d3VIL n\u00e4@d\u00fc.com")
+def test_what_matches_is_reported(matchers: dict[str, scan.Matcher], text: str) -> None:
+    """Every pattern that matches in a text, ASCII or not, is among the hits, in every form that can stand in for it."""
+    data = to_bytes(plain(text))
+    for number, pattern in enumerate(PATTERNS):
+        if compiled(pattern).search(text):
+            assert number in matchers["wide bytes"].numbers(data)
+            assert number in matchers["unicode"].numbers(to_bytes(text))
+            if text.isascii() or not is_wide(pattern.regex):
+                assert number in matchers["bytes"].numbers(data)
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.sampled_from(PATTERNS))
@@ -82,8 +91,9 @@ def test_a_looser_pattern_matches_wherever_the_given_one_does(text: str, pattern
 
 
 def test_loosening_drops_bounds_and_lookarounds() -> None:
-    """Long repetitions lose their upper bound, short ones keep it, and lookarounds go."""
-    assert loosen(r"(?<![a-z])sk-(?P<key>[A-Z]{20,200})(?!\d)x{2,3}y{9}") == r"sk-([A-Z]{8,})x{2,3}y{8,}"
+    """Long repetitions lose their upper bound, short ones keep it; lookarounds inside go, those around are kept."""
+    assert loosen(r"(?<![a-z])sk-(?P<key>[A-Z]{20,200})(?!\d)x{2,3}y{9}") == r"(?:^|[^a-z])sk-([A-Z]{8,})x{2,3}y{8,}"
+    assert loosen(r"(?<![^\W_])id(?![\w-])") == r"(?:^|[\W_])id(?:[^\w-]|$)"
     assert fit_bytes(r"(?:a[^\n]{0,4}?b).c\S?[^x]+\.") == r"(?:a[^\n]{0,}?b).{1,4}c\S{0,4}[^x]+\."
 
 
@@ -93,44 +103,29 @@ def test_every_rule_is_asked_for_its_own_examples(detector: Engine) -> None:
     for rule in RULES.values():
         for sample in rule.examples:
             text, *_ = expand([sample] if isinstance(sample, str) else list(sample), 0)
-            assert (rule.name, text, numbers[rule.name] in detector._ask(text)) == (rule.name, text, True)
+            assert (rule.name, text, numbers[rule.name] in detector._sieve.finders(text)) == (rule.name, text, True)
 
 
 def test_no_shipped_finder_is_asked_for_every_text(detector: Engine) -> None:
     """A pattern that cannot be scanned would cost a look at everything; none is shipped."""
-    assert [detector._finders[number] for number in detector._plan.always] == []
-
-
-def test_a_finder_that_cannot_be_scanned_for_is_always_asked() -> None:
-    r"""Anchors to the text's ends, and patterns of nothing, are not left to the scan."""
-    gates = [(Alternative(ScanPattern(regex)),) for regex in (r"\Aabc", r"x*", r"abc", r"(a)\1{50000}")]
-    assert relocatable([gate[0].pattern for gate in gates]) == [False, True, True, True]
-    plan = plan_scan(gates, scannable)
-    assert (set(plan.always) >= {0, 1}, 2 in plan.always) == (True, False)
-    with pytest.raises(ScanError):
-        make_scanner([ScanPattern("x*")])
-
-
-def test_words_are_needed_where_a_gate_says_so() -> None:
-    """A pattern with words opens the gate only together with one of them, in any case."""
-    gates = [(Alternative(ScanPattern(r"\d{6}"), ("ssn", "social")),), (Alternative(ScanPattern("@")),)]
-    plan = plan_scan(gates, scannable)
-    hits = make_scanner(plan.patterns).hits
-    found = [plan.finders(hits(text)) for text in ("123456", "ssn", "SSN 123456", "a@b")]
-    assert found == [set(), set(), {0}, {1}]
+    assert [detector._finders[number] for number in detector._sieve.always] == []
 
 
 def test_the_compiled_scan_is_kept_and_private(tmp_path: Path) -> None:
     """It is read back the second time, but not rubbish, nor a file or folder that others can write to."""
     cache = tmp_path / "cache"
-    make_scanner(PATTERNS, cache)
+    make_matchers([PATTERNS[:3], (), PATTERNS[3:]], cache)
     files = sorted(cache.iterdir())
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (cache, *files)] == [0o700, 0o600, 0o600]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (cache, *files)] == [0o700, 0o600]
     saved = {path: path.read_bytes() for path in files}
-    for path in files:
-        path.write_bytes(b"rubbish")
-    assert make_scanner(PATTERNS, cache).hits("sk-" + "x" * 20) == [0]
-    assert {path: len(path.read_bytes()) for path in files} == {path: len(data) for path, data in saved.items()}
+    for rubbish in (b"", b"rubbish", (8).to_bytes(8, "big") + b"rubbish!" + bytes(16), saved[files[0]] + b"x"):
+        files[0].write_bytes(rubbish)
+        first, none, second = make_matchers([PATTERNS[:3], (), PATTERNS[3:]], cache)
+        assert first
+        assert second
+        assert none is None
+        assert first.numbers(b"sk-" + b"x" * 20) == [0]
+        assert {path: len(path.read_bytes()) for path in files} == {path: len(data) for path, data in saved.items()}
     cache.chmod(0o777)
     assert scan._read_private(files[0]) is None
     cache.chmod(0o700)
@@ -142,7 +137,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     """Where the folder cannot be made, the scan is compiled and works."""
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert make_scanner(PATTERNS, blocked / "cache").hits("de12") == [6]
+    (matcher,) = make_matchers([PATTERNS], blocked / "cache")
+    assert matcher
+    assert matcher.numbers(b"de12") == [6]
 
 
 def test_the_cache_does_not_change_what_is_found(policy: Policy, detector: Engine) -> None:

@@ -1,18 +1,17 @@
 """Puts the detector together from the policy: Presidio's recognizers, our own rules, names, and the scan in front."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from pipeline.detect.allow import AllowList
 from pipeline.detect.columns import Columns
 from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable
-from pipeline.detect.gates import Finder, plan_scan
+from pipeline.detect.gates import Finder
 from pipeline.detect.names import Names
 from pipeline.detect.presidio import make_recognizers
 from pipeline.detect.rules import rules_from_json
-from pipeline.detect.scan import ScanError, make_scanner, relocatable, scannable
+from pipeline.detect.sieve import Sieve
 from pipeline.detect.views import VIEWERS, Viewer
 from pipeline.errors import PolicyError
 from pipeline.policy.load import Policy
@@ -53,10 +52,5 @@ def make_engine(
 ) -> Engine:
     """Return an engine over finders and viewers."""
     gates = [*(finder.gate for finder in finders), *(viewer.gate for viewer in viewers)]
-    try:
-        plan = plan_scan(gates, relocatable)
-        scanner = make_scanner(plan.patterns, cache_dir)
-    except ScanError:
-        plan = plan_scan(gates, partial(scannable, cache_dir=cache_dir))
-        scanner = make_scanner(plan.patterns, cache_dir)
-    return Engine(finders, viewers, plan, scanner.hits, allowed=allowed, common_words=common_words)
+    sieve = Sieve(gates, cache_dir)
+    return Engine(finders, viewers, sieve, allowed=allowed, common_words=common_words)

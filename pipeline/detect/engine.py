@@ -4,22 +4,21 @@ All texts of an event are scanned at once. Where that says nothing, nothing is t
 itself, a long one in blocks, so that finders look at what was hit and not at everything.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect import seams
 from pipeline.detect.allow import AllowList
-from pipeline.detect.gates import Finder, Range, ScanPlan
+from pipeline.detect.gates import Finder, Range
 from pipeline.detect.own import find_own
+from pipeline.detect.sieve import Sieve
 from pipeline.detect.spans import OwnIdentifier, Span
 from pipeline.detect.views import View, Viewer
 
-LONG_CHARS = 1 << 15
+LONG_CHARS = 1 << 12
 """A text from this length on is scanned in blocks."""
-BLOCK_CHARS = 1 << 13
+BLOCK_CHARS = 1 << 11
 OVERLAP_CHARS = 1 << 9
 """Each block is scanned together with so much of its neighbours; what can be longer looks at the whole text."""
-
-Hits = Callable[[str], Sequence[int]]
 
 
 class Engine:
@@ -28,8 +27,7 @@ class Engine:
     Attributes:
         finders: asked in this order.
         viewers: make other texts of a text, on which all of it is tried once more.
-        plan: which finder or viewer to ask after which hit; viewers are numbered after the finders.
-        hits: the scan.
+        sieve: says which finder or viewer to ask; viewers are numbered after the finders.
         allowed: findings to leave.
         common_words: no evidence of a name by themselves.
     """
@@ -38,19 +36,19 @@ class Engine:
         self,
         finders: Sequence[Finder],
         viewers: Sequence[Viewer],
-        plan: ScanPlan,
-        hits: Hits,
+        sieve: Sieve,
         *,
         allowed: AllowList,
         common_words: frozenset[str],
     ) -> None:
         self._finders = tuple(finders)
         self._viewers = tuple(viewers)
-        self._plan = plan
-        self._hits = hits
+        self._sieve = sieve
         self._allowed = allowed
         self._common_words = common_words
-        self._is_long_reaching = [getattr(finder, "reach", 0) > OVERLAP_CHARS for finder in finders]
+        # A finder of what can be longer than blocks overlap looks at the whole text.
+        far = [number for number, finder in enumerate(finders) if getattr(finder, "reach", 0) > OVERLAP_CHARS]
+        self._far = sieve.ways_of(far)
 
     def find_spans(self, texts: Sequence[str], own: Sequence[OwnIdentifier] = ()) -> list[Sequence[Span] | None]:
         """Find the spans of each text; None where a finder failed or ran out of its budget.
@@ -60,19 +58,7 @@ class Engine:
             own: the account's own identifiers, for texts that hold them in another coding; as they are written, the
                 caller finds them.
         """
-        found: list[Sequence[Span] | None] = [[] for _ in texts]
-        # Two scans, because that of text beyond ASCII is several times slower, and most texts of an event are not.
-        groups: tuple[list[int], list[int]] = ([], [])
-        for index, text in enumerate(texts):
-            if len(text) >= LONG_CHARS:
-                found[index] = self._find(text, own)
-            elif text:
-                groups[text.isascii()].append(index)
-        for group in groups:
-            # A text that is alone is scanned when it is looked at.
-            if len(group) == 1 or (group and self._ask("\n".join([texts[index] for index in group]))):
-                for index in group:
-                    found[index] = self._find(texts[index], own)
+        found = [self._find(text, own) for text in texts]
         self._find_across(texts, own, found)
         return found
 
@@ -96,9 +82,9 @@ class Engine:
         try:
             asked = list(self._asked(text))
             spans = self._find_as_is(text, asked)
-            for number, _ in asked:
+            for number, parts in asked:
                 if number >= len(self._finders):
-                    for view in self._viewers[number - len(self._finders)].views(text):
+                    for view in self._viewers[number - len(self._finders)].views(text, parts):
                         spans.update(self._find_in_view(view, own))
         except Exception:  # noqa: BLE001 - whatever a third party's recognizer raises, its text must not pass unread
             return None
@@ -124,25 +110,26 @@ class Engine:
         return self._asked_by_block(text)
 
     def _asked_by_block(self, text: str) -> Iterator[tuple[int, Sequence[Range] | None]]:
-        anywhere = self._ask(text)
-        parts: dict[int, list[Range]] = {}
-        for block in blocks(text):
-            seen = text[max(0, block.start - OVERLAP_CHARS) : block.end + OVERLAP_CHARS]
-            for finder in self._ask(seen):
-                ranges = parts.setdefault(finder, [])
-                if ranges and ranges[-1].end == block.start:
-                    ranges[-1] = Range(ranges[-1].start, block.end)
-                else:
-                    ranges.append(block)
-        for finder in anywhere:
-            if finder in self._plan.always or finder >= len(self._finders) or self._is_long_reaching[finder]:
-                yield finder, None
-            elif finder in parts:
-                yield finder, parts[finder]
+        parts = list(blocks(text))
+        seen = [(max(0, start - OVERLAP_CHARS), end + OVERLAP_CHARS) for start, end in parts]
+        near, whole = self._sieve.finders_by_block(text, seen, self._far)
+        for finder in sorted({*near, *whole}):
+            yield finder, None if finder in whole else _merged(parts[number] for number in near[finder])
 
     def _ask(self, text: str) -> list[int]:
         """Return the finders that may find something in a text, in order."""
-        return sorted(self._plan.finders(self._hits(text)))
+        return self._sieve.finders(text)
+
+
+def _merged(parts: Iterable[Range]) -> list[Range]:
+    """Return ranges in order, neighbours made one."""
+    merged: list[Range] = []
+    for part in parts:
+        if merged and merged[-1].end == part.start:
+            merged[-1] = Range(merged[-1].start, part.end)
+        else:
+            merged.append(part)
+    return merged
 
 
 def blocks(text: str) -> Iterator[Range]:

@@ -1,17 +1,22 @@
-"""Which finder is to look at which text: the patterns of all of them, put together for one scan. Pure.
+"""Which finder is to look at which text: the gates of all of them, put together for few and cheap scans. Pure.
 
-A finder's gate is a list of alternatives; it may find something in a text only if one of them holds there. An
-alternative is a pattern, or a pattern together with a word of a list, anywhere in the text.
+A finder's gate is a list of ways; it may find something in a text only if one of them is open there. A way is a
+pattern, or a pattern together with a word of a list, anywhere in the text.
+
+Scanning for hundreds of patterns at once is slow, scanning for thousands of literals is not. So the first scan looks
+for what a pattern's matches must hold, for literals above all (`pipeline.detect.literals`), and only where that is
+there, the pattern itself is looked for.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from re import escape
 from typing import NamedTuple, Protocol
 
-from pipeline.detect.loosen import needs_digit
+from pipeline.detect.literals import is_literal, literals
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span
+from pipeline.detect.traits import needs_digit
 
 DIGIT = ScanPattern(r"\d")
 
@@ -22,10 +27,17 @@ class Alternative(NamedTuple):
     Attributes:
         pattern: may match in the text.
         words: one of these, in any case, stands in the text; empty when none is needed.
+        closer: a pattern that matches in fewer texts, for a second look; None for the first one again.
+        group: ways of one group are given that second look together; one that is in none has it by itself.
+        beside: one of these matches in the text too; empty when none is needed. For a pattern that is a literal, of
+            which all ways of a finder have the same.
     """
 
     pattern: ScanPattern
     words: tuple[str, ...] = ()
+    closer: ScanPattern | None = None
+    group: str = ""
+    beside: tuple[ScanPattern, ...] = ()
 
 
 class Range(NamedTuple):
@@ -57,70 +69,141 @@ class Finder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ScanPlan:
-    """What to scan for, and whom to ask.
+class Way(NamedTuple):
+    """An alternative of a finder, as the scans see it.
 
     Attributes:
-        patterns: of the scan.
-        asked: the finders' numbers, by the number of a pattern.
-        paired: (number of the pattern of words, finders' numbers), by the number of a pattern that needs a word.
-        always: numbers of the finders that look at every text.
+        finder: its number.
+        pattern: what to look for when the first scan opened this way; None where that scanned for all there is.
+        is_sure: whether the first scan looked for the pattern itself.
+        group: as of its alternative.
     """
 
-    patterns: tuple[ScanPattern, ...]
-    asked: Mapping[int, tuple[int, ...]]
-    paired: Mapping[int, tuple[tuple[int, tuple[int, ...]], ...]]
-    always: tuple[int, ...]
+    finder: int
+    pattern: ScanPattern | None
+    is_sure: bool
+    group: str = ""
 
-    def finders(self, hits: Sequence[int]) -> set[int]:
-        """Return the numbers of the finders to ask where these patterns may match."""
-        finders = set(self.always)
+
+@dataclass(frozen=True, slots=True)
+class ScanPlan:
+    """What to scan for, and which ways that opens.
+
+    Attributes:
+        first: the patterns of the first scan.
+        digits: the patterns of the second, which is made where there is a digit; numbered behind those of the first.
+        ways: by their number.
+        opens: a mask of the ways that a pattern opens, by its number.
+        helps: a mask of the ways that need this pattern besides the one that opens them, by its number.
+        unaided: a mask of the ways that need no such second pattern.
+    """
+
+    first: tuple[ScanPattern, ...]
+    digits: tuple[ScanPattern, ...]
+    ways: tuple[Way, ...]
+    opens: tuple[int, ...]
+    helps: tuple[int, ...]
+    unaided: int
+
+    @property
+    def digit(self) -> int:
+        """Return the number of the pattern that asks for the second scan; -1 when there is none."""
+        return self.first.index(DIGIT) if DIGIT in self.first else -1
+
+    def open(self, hits: Iterable[int]) -> int:
+        """Return a mask of the ways that are open where these patterns may match."""
+        opened, helped = 0, self.unaided
         for hit in hits:
-            finders.update(self.asked.get(hit, ()))
-            for words, some in self.paired.get(hit, ()):
-                if words in hits:
-                    finders.update(some)
-        return finders
+            opened |= self.opens[hit]
+            helped |= self.helps[hit]
+        return opened & helped
 
 
-def plan_scan(
-    gates: Sequence[Sequence[Alternative]], scannable: Callable[[Sequence[ScanPattern]], Sequence[bool]]
-) -> ScanPlan:
-    """Put the gates of all finders together.
+class _Planner:
+    """Collects patterns and ways; see `plan_scan`."""
+
+    def __init__(self) -> None:
+        self.ways: list[Way] = []
+        self.opens: dict[ScanPattern, int] = {}
+        self.helps: dict[ScanPattern, int] = {}
+        self.digits: dict[ScanPattern, None] = {}
+        self.unaided = 0
+        self._plain: dict[int, int] = {}
+
+    def add(self, finder: int, alternative: Alternative) -> None:
+        """Add one way through a finder's gate."""
+        pattern, words, closer, group, beside = alternative
+        if not words and not closer and is_literal(pattern.regex):
+            self._add_plain(finder, pattern, beside)
+            return
+        held = literals(pattern.regex)
+        is_number = needs_digit(pattern.regex)
+        if words and closer and is_number and not held and pattern != DIGIT:  # a pattern made for the scan
+            self._add_number(pattern)
+            way = self._way(Way(finder, closer, is_sure=False, group=group), [pattern])
+            self._help(way, [ScanPattern(escape(word), "i") for word in sorted(set(words))])
+        elif words:
+            either = [ScanPattern(escape(word), "i") for word in sorted(set(words))]
+            way = self._way(Way(finder, closer or pattern, is_sure=False, group=group), either)
+            self._help(way, held or ((DIGIT,) if is_number else ()))
+        elif held:
+            self._help(
+                self._way(Way(finder, closer or pattern, is_sure=False, group=group), held),
+                (DIGIT,) if is_number else (),
+            )
+        else:
+            if is_number:
+                self._add_number(pattern)
+            self._way(Way(finder, closer or pattern, is_sure=closer is None, group=group), [pattern])
+
+    def _add_plain(self, finder: int, pattern: ScanPattern, beside: Sequence[ScanPattern]) -> None:
+        """Add a literal. There are thousands; those of a finder are one way."""
+        if finder not in self._plain:
+            self._plain[finder] = self._way(Way(finder, None, is_sure=True), [])
+            for other in beside:
+                held = literals(other.regex)
+                if not held and needs_digit(other.regex):
+                    self._add_number(other)
+                self._help(self._plain[finder], held or (other,))
+        self.opens[pattern] = self.opens.get(pattern, 0) | 1 << self._plain[finder]
+
+    def _add_number(self, pattern: ScanPattern) -> None:
+        self.digits[pattern] = None
+        self.opens.setdefault(DIGIT, 0)
+
+    def _way(self, way: Way, patterns: Iterable[ScanPattern]) -> int:
+        bit = 1 << len(self.ways)
+        self.ways.append(way)
+        self.unaided |= bit
+        for pattern in patterns:
+            self.opens[pattern] = self.opens.get(pattern, 0) | bit
+        return len(self.ways) - 1
+
+    def _help(self, way: int, patterns: Sequence[ScanPattern]) -> None:
+        for pattern in patterns:
+            self.opens.setdefault(pattern, 0)
+            self.helps[pattern] = self.helps.get(pattern, 0) | 1 << way
+        if patterns:
+            self.unaided &= ~(1 << way)
+
+
+def plan_scan(gates: Sequence[Sequence[Alternative]]) -> ScanPlan:
+    """Put gates together.
 
     Args:
-        gates: of the finders, by their number.
-        scannable: says which patterns the scan can stand in for; a finder with another one is always asked.
+        gates: of the finders, by their number; one without an alternative is in no plan.
     """
-    lighter = [[_lighten(alternative) for alternative in gate] for gate in gates]
-    wanted = list(dict.fromkeys(alternative.pattern for gate in lighter for alternative in gate))
-    can = dict(zip(wanted, scannable(wanted), strict=True))
-    numbers: dict[ScanPattern, int] = {}
-    asked: dict[int, list[int]] = {}
-    paired: dict[int, dict[int, list[int]]] = {}
-    always = []
-    for finder, gate in enumerate(lighter):
-        if not gate or not all(can[alternative.pattern] for alternative in gate):
-            always.append(finder)
-            continue
-        for pattern, words in gate:
-            number = numbers.setdefault(pattern, len(numbers))
-            if not words:
-                asked.setdefault(number, []).append(finder)
-                continue
-            either = ScanPattern("|".join(escape(word) for word in sorted(set(words))), "i")
-            words_number = numbers.setdefault(either, len(numbers))
-            paired.setdefault(number, {}).setdefault(words_number, []).append(finder)
+    planner = _Planner()
+    for finder, gate in enumerate(gates):
+        for alternative in gate:
+            planner.add(finder, alternative)
+    first = [pattern for pattern in planner.opens if pattern not in planner.digits]
+    patterns = [*first, *planner.digits]
     return ScanPlan(
-        tuple(numbers),
-        {number: tuple(finders) for number, finders in asked.items()},
-        {number: tuple((w, tuple(some)) for w, some in pairs.items()) for number, pairs in paired.items()},
-        tuple(always),
+        tuple(first),
+        tuple(planner.digits),
+        tuple(planner.ways),
+        tuple(planner.opens[pattern] for pattern in patterns),
+        tuple(planner.helps.get(pattern, 0) for pattern in patterns),
+        planner.unaided,
     )
-
-
-def _lighten(alternative: Alternative) -> Alternative:
-    """Ask for any digit where a word is asked for too: hundreds of patterns of digits would slow the scan."""
-    is_light = alternative.words and needs_digit(alternative.pattern.regex)
-    return alternative._replace(pattern=DIGIT) if is_light else alternative

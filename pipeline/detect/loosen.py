@@ -6,11 +6,13 @@ PREFILTER drops anyway, are gone first.
 """
 
 import re
-from re import _parser as parser  # type: ignore[attr-defined]  # the only way to what a pattern is made of
+from re import _parser as parser  # type: ignore[attr-defined]  # the only way to what a class is made of
 from typing import Any
 
 _NAMED = re.compile(r"\(\?P<\w+>")
 _LOOKAROUND = re.compile(r"\(\?<?[!=](?:[^()\[\]\\]|\\.|\[(?:[^\]\\]|\\.)*\])*\)")
+_LEADING = re.compile(r"\A\(\?<!\[(?P<class>(?:[^\]\\]|\\.)+)\]\)")
+_TRAILING = re.compile(r"\(\?!\[(?P<class>(?:[^\]\\]|\\.)+)\]\)\Z")
 _COUNT = re.compile(r"(?<!\\)\{(?P<low>\d+)(?:,(?P<high>\d*))?\}")
 _COUNTED_MAX = 8
 _OPENING = r"\((?:\?(?:P<\w+>|[:=!]|<[=!]|[a-zA-Z]+\)))?"
@@ -21,6 +23,34 @@ _TOKEN = re.compile(
 )
 _ANY = re.compile(r"\.|\\[WSD]|\[\^.*|\[.*\\[WSD].*", re.DOTALL)
 _UTF8_BYTES_MAX = 4
+_ASCII_MAX = 0x7F
+# Letters of which case knows more than two: those of Greek that are signs too, and the final sigma.
+_MANY_CASES = frozenset(
+    "\u00b5\u00df\u0131\u017f\u01c4\u01c5\u01c6\u01c7\u01c8\u01c9\u01ca\u01cb\u01cc\u01f1\u01f2\u01f3\u0345\u0390\u0392"
+    "\u0398\u0399\u039a\u039c\u03a0\u03a1\u03a3\u03a6\u03b0\u03b2\u03b5\u03b8\u03b9\u03ba\u03bc\u03c0\u03c1\u03c2\u03c3\u03c6"
+)
+_HIGH = r"\x80-\xff"
+_CLASSES = {
+    "CATEGORY_DIGIT": r"\d",
+    "CATEGORY_NOT_DIGIT": r"\D",
+    "CATEGORY_SPACE": r"\s",
+    "CATEGORY_NOT_SPACE": r"\S",
+    "CATEGORY_WORD": r"\w",
+    "CATEGORY_NOT_WORD": r"\W",
+}
+
+
+def _or_start(match: re.Match[str]) -> str:
+    """What may not stand before: something else does, or nothing."""
+    return f"(?:^|[{_inverse(match['class'])}])"
+
+
+def _or_end(match: re.Match[str]) -> str:
+    return f"(?:[{_inverse(match['class'])}]|$)"
+
+
+def _inverse(inner: str) -> str:
+    return inner[1:] if inner.startswith("^") else f"^{inner}"
 
 
 def loosen(regex: str) -> str:
@@ -31,7 +61,7 @@ def loosen(regex: str) -> str:
         top = low if high is None else int(high) if high else _COUNTED_MAX + 1
         return match.group() if top <= _COUNTED_MAX else f"{{{min(low, _COUNTED_MAX)},}}"
 
-    plain = _NAMED.sub("(", regex)
+    plain = _TRAILING.sub(_or_end, _LEADING.sub(_or_start, _NAMED.sub("(", regex)))
     for _ in range(3):  # one within another
         plain = _LOOKAROUND.sub("", plain)
     return _COUNT.sub(wider, plain)
@@ -42,45 +72,74 @@ def fit_bytes(regex: str) -> str:
 
     def wider(match: re.Match[str]) -> str:
         item, count = match["item"], match["count"] or ""
-        if item is None or not _ANY.fullmatch(item) or count in ("*", "+"):
+        if item is None or not _ANY.fullmatch(item):
             return match.group()
-        if count.startswith("{"):
-            return f"{item}{{{count.strip('{}').partition(',')[0]},}}"
-        return f"{item}{{{0 if count else 1},{_UTF8_BYTES_MAX}}}"
+        return item + _bytes_count(count)
 
     return _TOKEN.sub(wider, regex)
 
 
-def needs_digit(regex: str) -> bool:
-    """Say whether every match of a pattern holds a digit. False where that cannot be told."""
-    try:
-        return _needs_digit(parser.parse(regex))
-    except re.error:
-        return False  # the other engine's dialect
+def fit_wide_bytes(regex: str, *, is_caseless: bool) -> str:
+    r"""Return the same for a pattern with ``\w`` or letters beyond ASCII: any of those stands for all of them.
+
+    ``\b`` goes, because bytes of UTF-8 are no word characters. Letters keep their bytes, in either case where that is
+    ignored.
+    """
+
+    def wider(match: re.Match[str]) -> str:
+        item, count = match["item"], match["count"] or ""
+        if item is None:
+            return match.group()
+        if item in (r"\b", r"\B"):
+            return ""
+        if len(item) == 1 and not item.isascii() and item not in _MANY_CASES:
+            cases = {item, item.lower(), item.upper()} if is_caseless else {item}
+            if all(len(case) == 1 for case in cases):
+                return f"(?:{'|'.join(map(_bytes_of, sorted(cases)))}){count}"
+        made = f"[{_HIGH}]" if not item.isascii() and len(item) == 1 else _class_of_bytes(item)
+        return match.group() if made is None else made + _bytes_count(count)
+
+    return _TOKEN.sub(wider, regex)
 
 
-def _needs_digit(items: Any) -> bool:
-    for kind, value in items:
-        name = str(kind)
-        if name == "IN" and all(
-            (str(k) == "CATEGORY" and str(v) == "CATEGORY_DIGIT") or _is_digits(k, v) for k, v in value
-        ):
-            return True
-        if name == "LITERAL" and chr(value).isdecimal():
-            return True
-        if name in ("MAX_REPEAT", "MIN_REPEAT") and value[0] and _needs_digit(value[2]):
-            return True
-        if name == "SUBPATTERN" and _needs_digit(value[3]):
-            return True
-        if name == "BRANCH" and all(_needs_digit(branch) for branch in value[1]):
-            return True
-    return False
+def _bytes_of(char: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in char.encode())
 
 
-def _is_digits(kind: Any, value: Any) -> bool:
-    if str(kind) == "RANGE":
-        return bool(ord("0") <= value[0] <= value[1] <= ord("9"))
-    return str(kind) == "LITERAL" and chr(value).isdecimal()
+def _class_of_bytes(item: str) -> str | None:
+    """Return a class of bytes for a class of characters; None where all of them are ASCII."""
+    if item == ".":
+        return item
+    if not item.startswith("[") and item not in _CLASSES.values():
+        return None
+    parts, is_high, is_negated = "", False, False
+    for kind, value in _items_of_class(f"[{item}]" if item.startswith("\\") else item):
+        is_negated |= kind == "NEGATE"
+        is_high |= kind == "CATEGORY" and str(value) not in ("CATEGORY_DIGIT", "CATEGORY_SPACE")
+        if kind == "CATEGORY":
+            parts += _CLASSES[str(value)]
+        elif kind != "NEGATE":
+            low, high = value if kind == "RANGE" else (value, value)
+            is_high |= high > _ASCII_MAX
+            parts += f"\\x{low:02x}-\\x{min(high, _ASCII_MAX):02x}" if low <= _ASCII_MAX else ""
+    if is_negated:
+        return f"(?:[^{parts}]|[{_HIGH}])" if parts else r"[\s\S]"
+    return f"[{parts}{_HIGH}]" if is_high else None
+
+
+def _items_of_class(item: str) -> list[tuple[str, Any]]:
+    ((kind, value),) = parser.parse(item)
+    if str(kind) == "IN":
+        return [(str(inner), of) for inner, of in value]
+    return [*([("NEGATE", None)] if str(kind) == "NOT_LITERAL" else []), ("LITERAL", value)]
+
+
+def _bytes_count(count: str) -> str:
+    if count in ("*", "+"):
+        return count
+    if count.startswith("{"):
+        return f"{{{count.strip('{}').partition(',')[0]},}}"
+    return f"{{{0 if count else 1},{_UTF8_BYTES_MAX}}}"
 
 
 def is_wide(regex: str) -> bool:

@@ -101,9 +101,9 @@ class Cue:
         return self.kind in {"sign", "line"}
 
     @property
-    def gate(self) -> Iterator[Alternative]:
-        """Yield the ways through the gate."""
-        for phrase in self.phrases if self.is_gate else ():
+    def ways(self) -> Iterator[Alternative]:
+        """Yield the ways through a gate that this cue opens."""
+        for phrase in self.phrases:
             after = "" if self.kind in {"before", "line"} or self.is_strong else _CAPITAL
             begins = heads(phrase) or ()
             start = r"\b" if all(_begins_word(char) for char, _ in begins) else ""

@@ -38,6 +38,13 @@ GATES = (
     r"\d:\d\d(?::\d\d)?(?: ?[AaPp][Mm])?\]?[ \t-]{1,3}[<*_]{0,3}[^\x00-@\[-`a-z{-\x7f][a-z][^\n:]{1,40}:",
 )
 """Patterns of which one is in every text with telling evidence, or with a speaker after a time."""
+EVIDENCE = (
+    "@",
+    r"\d{3}[ -]\d{3}|\d{6}|\d\d-\d\d-\d{4}|\+\d(?:[ ().-]{0,2}\d){7}|[A-Z][A-Z]\d\d ?[A-Z\d]{4}|0\d{2,4}[-/ ]\d{5}",
+    r"[\dA-F]{2}[:-][\dA-F]{2}[:-][\dA-F]{2}[:-]",
+    r"^[^A-Za-z0-9\n]{0,10}[^\x00-@\[-`a-z{-\x7f][^\n:]{1,80}:",
+)
+"""Patterns of which one is in every text with evidence, or with a name before a colon at the start of a line."""
 _LINKS_MAX = 8
 _LINKS = " \t,;:|<>(\"'[\u2013\u2014-"
 _ACRONYM_CHARS_MAX = 4

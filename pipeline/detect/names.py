@@ -11,6 +11,7 @@ from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.gazetteer import Lexicon, Word, key, load_tables
 from pipeline.detect.namecues import FILE, Cue, CuePattern, cues_from_json
 from pipeline.detect.nameevidence import (
+    EVIDENCE,
     GATES,
     Finding,
     beside_evidence,
@@ -94,12 +95,17 @@ class Names:
 
     @property
     def gate(self) -> tuple[Alternative, ...]:
-        """Return the ways through the gate: a cue, or a given name that is hardly anything else and a space."""
+        """Return the ways through the gate: a cue, or a given name, a space, and evidence of a person.
+
+        A cue that is too common to look for by itself is evidence for that.
+        """
         first = (word for word in self.lexicon.first if word.isalpha() and self.lexicon.is_telling(word))
         names = {f"{word.capitalize()} " for word in first if not is_spaceless(word[0])}
-        others = (self._tables.gate, *GATES)
-        patterns = [*(ScanPattern(regex, "m") for regex in others), *(ScanPattern(name) for name in sorted(names))]
-        return (*dict.fromkeys(way for cue in self.cues for way in cue.gate), *map(Alternative, patterns))
+        others = [Alternative(ScanPattern(regex, "m")) for regex in (self._tables.gate, *GATES)]
+        quiet = (way.pattern for cue in self.cues if not cue.is_gate for way in cue.ways)
+        beside = (*(ScanPattern(regex, "m") for regex in EVIDENCE), *dict.fromkeys(quiet))
+        known = [Alternative(ScanPattern(name), beside=beside) for name in sorted(names)]
+        return (*dict.fromkeys(way for cue in self.cues if cue.is_gate for way in cue.ways), *others, *known)
 
     def find(
         self,

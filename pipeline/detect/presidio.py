@@ -11,12 +11,15 @@ Importing Presidio takes seconds, so the factory does it, not this module.
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
 from pipeline.detect.entities import EntityTable, RecognizerRule
 from pipeline.detect.gates import Alternative
+from pipeline.detect.phones import Plans
 from pipeline.detect.recognizer import WORD, Context, PlusFirst, Recognizer, StrictRegex
 from pipeline.detect.scan import ScanPattern
+from pipeline.detect.traits import stays_in_line
 from pipeline.errors import PolicyError
 
 
@@ -61,8 +64,9 @@ def make_recognizers(table: EntityTable, *, regex_timeout_s: float = 10.0) -> li
             for pattern in (rule.gate, rule.gate_alone, rule.piece, rule.piece and f"(?r){rule.piece}")
         ]
         recognizer = _make_recognizer(rule, regex_timeout_s)
+        kept = rule if rule.lines else replace(rule, lines=_stays_in_line(recognizer))
         recognizers.append(
-            Recognizer(rule, score_min, recognizer, context, _gate(rule, recognizer, score_min), *compiled)
+            Recognizer(kept, score_min, recognizer, context, _gate(rule, recognizer, score_min), *compiled)
         )
     return recognizers
 
@@ -74,8 +78,8 @@ def _gate(rule: RecognizerRule, recognizer: Any, score_min: float) -> tuple[Alte
     words = tuple(word.lower() for word in recognizer.context or ())
     if rule.scan or not isinstance(recognizer, PatternRecognizer):
         alone = rule.scan or tuple(filter(None, (rule.gate_alone or rule.gate,)))
-        near = [Alternative(ScanPattern(rule.gate), words)] if rule.gate_alone and words else ()
-        return (*(Alternative(ScanPattern(regex)) for regex in alone), *near)
+        near = [Alternative(ScanPattern(rule.gate), words, None, rule.name)] if rule.gate_alone and words else ()
+        return (*(Alternative(ScanPattern(regex), (), None, rule.name) for regex in alone), *near)
     made: Any = recognizer
     is_validated = type(made).validate_result is not PatternRecognizer.validate_result
     flags = "".join(name for name, flag in _FLAGS.items() if made.global_regex_flags & flag)
@@ -83,11 +87,21 @@ def _gate(rule: RecognizerRule, recognizer: Any, score_min: float) -> tuple[Alte
     for pattern in made.patterns:
         counts_alone = not rule.context_required and (is_validated or pattern.score >= score_min)
         if counts_alone or words:
-            gate.append(Alternative(ScanPattern(pattern.regex, flags), () if counts_alone else words))
+            near_words = () if counts_alone else words
+            gate.append(Alternative(ScanPattern(pattern.regex, flags), near_words, None, rule.name))
     return tuple(gate)
 
 
+def _stays_in_line(recognizer: Any) -> bool:
+    """Say whether what it finds never holds a line break, nor depends on one."""
+    return hasattr(recognizer, "patterns") and all(
+        stays_in_line(pattern.regex, dot_is_any=bool(recognizer.global_regex_flags & re.DOTALL))
+        for pattern in recognizer.patterns
+    )
+
+
 def _make_recognizer(rule: RecognizerRule, regex_timeout_s: float) -> Any:
+    import regex  # noqa: PLC0415 - as in the factory
     from presidio_analyzer import Pattern, PatternRecognizer, predefined_recognizers  # noqa: PLC0415 - as in the factory
 
     context = list(rule.context_words) or None
@@ -105,8 +119,7 @@ def _make_recognizer(rule: RecognizerRule, regex_timeout_s: float) -> Any:
         _leave_out(recognizer, rule)
         _make_strict(recognizer, Pattern, regex_timeout_s)
     if regions := rule.options.get("supported_regions"):
-        first = predefined(context=context, **{**rule.options, "supported_regions": regions[:1]})
-        recognizer = PlusFirst(first, recognizer)
+        recognizer = PlusFirst(recognizer, Plans(regions, regex.compile).regions_for)
     return recognizer
 
 

@@ -3,7 +3,8 @@
 Presidio's objects come in as arguments: `pipeline.detect.presidio` alone imports them.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,29 +60,35 @@ class _Words:
 
 
 class PlusFirst:
-    """A phone recognizer that asks one region before it asks all.
+    """A phone recognizer that asks few of its regions.
 
     A number with a plus sign is the same in every region: when one region's only finding is such a number, and no
-    digit stands outside it, every other region finds just that.
+    digit stands outside it, every other region finds just that. Otherwise only the regions are asked in which a number
+    of the text may be valid.
     """
 
-    def __init__(self, one_region: Any, all_regions: Any) -> None:
-        self._one_region = one_region
-        self._all_regions = all_regions
-        self.context = all_regions.context
-        self.id = all_regions.id
-        self.name = all_regions.name
+    def __init__(self, recognizer: Any, regions_for: Callable[[str], Sequence[str]]) -> None:
+        self._recognizer = recognizer
+        self._regions_for = regions_for
+        self.context = recognizer.context
+        self.id = recognizer.id
+        self.name = recognizer.name
 
     def analyze(self, text: str, entities: list[str], artifacts: Any) -> Any:
         """Find phone numbers, as the recognizer of all regions does."""
-        results = self._one_region.analyze(text, entities, artifacts)
-        if len(results) == 1:
-            found = results[0]
-            rest = text[: found.start] + text[found.end :]
-            if text[found.start] in "+\uff0b" and not any(char.isdigit() for char in rest):
-                found.recognition_metadata[found.RECOGNIZER_IDENTIFIER_KEY] = self.id  # context is looked up by it
-                return results
-        return self._all_regions.analyze(text, entities, artifacts)
+        if "+" in text or "\uff0b" in text:
+            results = self._of(self._recognizer.supported_regions[:1]).analyze(text, entities, artifacts)
+            if len(results) == 1:
+                found = results[0]
+                rest = text[: found.start] + text[found.end :]
+                if text[found.start] in "+\uff0b" and not any(char.isdigit() for char in rest):
+                    return results
+        return self._of(self._regions_for(text)).analyze(text, entities, artifacts)
+
+    def _of(self, regions: Sequence[str]) -> Any:
+        asked = copy(self._recognizer)
+        asked.supported_regions = regions
+        return asked
 
 
 class _Ours(list[Any]):

@@ -67,6 +67,7 @@ class Rule:
         examples: texts, or [text, value], in which it finds something; see tests/rule_examples.py for the braces.
         counterexamples: texts in which it finds nothing.
         reach: how long a match can be, in characters.
+        group: of rules that are looked for together; see `pipeline.detect.gates`.
     """
 
     name: str
@@ -88,11 +89,15 @@ class Rule:
     examples: tuple[Any, ...] = ()
     counterexamples: tuple[str, ...] = ()
     reach: int = 0
+    group: str = ""
 
     @property
     def gate(self) -> tuple[Alternative, ...]:
         """Return the way through the gate: the rule's own pattern, or the cheaper one that stands for it."""
-        return (Alternative(ScanPattern(self.scan or self.regex.pattern), self.words),)
+        pattern = ScanPattern(self.regex.pattern)
+        if not self.scan:
+            return (Alternative(pattern, self.words, None, self.group),)
+        return (Alternative(ScanPattern(self.scan), self.words, pattern, self.group),)
 
     def find(
         self,
@@ -177,15 +182,16 @@ def rules_from_json(files: Mapping[str, Any]) -> tuple[Rule, ...]:
     """
     rules: dict[str, Rule] = {}
     for file, data in sorted(files.items()):
-        top = Node(f"{FOLDER}/{file}.json", data, {"why", "rules"})
+        top = Node(f"{FOLDER}/{file}.json", data, {"why", "together", "rules"})
+        group = file if top.flag("together") else ""
         for name, node in top.children("rules", _KEYS):
             if name in rules:
                 raise PolicyError(f"{node.where}: there is another rule of this name; give it its own")
-            rules[name] = _rule(name, node)
+            rules[name] = _rule(name, node, group)
     return tuple(rules.values())
 
 
-def _rule(name: str, node: Node) -> Rule:
+def _rule(name: str, node: Node, group: str) -> Rule:
     regex = node.regex("regex")
     if regex is None:
         node.fail("regex", "is needed")
@@ -224,4 +230,5 @@ def _rule(name: str, node: Node) -> Rule:
         examples=tuple(examples),
         counterexamples=node.strings("counterexamples"),
         reach=reach,
+        group=group,
     )

@@ -15,17 +15,16 @@ to is not read.
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pipeline.detect.loosen import fit_bytes, is_wide, loosen
-from pipeline.errors import PipelineError
+from pipeline.detect.loosen import fit_bytes, fit_wide_bytes, loosen
 
 FLAGS = {"i": "CASELESS", "m": "MULTILINE", "s": "DOTALL"}
 # Python's `\s` holds these control characters, Hyperscan's does not: scanned as spaces, they are held by both.
@@ -33,11 +32,13 @@ _SPACES = bytes.maketrans(b"\x1c\x1d\x1e\x1f", b"    ")
 # Letters that Python's IGNORECASE takes for one of a-z, and Hyperscan does not.
 _CASES: Mapping[str, str | int | None] = {"\u0130": "I", "\u0131": "i", "\u017f": "s", "\u212a": "K"}
 _CASES_UTF8 = tuple((wide.encode(), str(plain).encode()) for wide, plain in _CASES.items())
-_FORMAT = 3
+_CASELESS = re.compile(r"\(\?[a-z]*i")
+_FORMAT = 5
+_SIZE_BYTES = 8
 
 
-class ScanError(PipelineError):
-    """Hyperscan cannot stand in for one of the patterns; `scannable` says for which."""
+Form = Literal["bytes", "wide bytes", "unicode"]
+"""How a database reads text: as bytes; as bytes of which all beyond ASCII may be any letter; as Unicode."""
 
 
 class ScanPattern(NamedTuple):
@@ -52,46 +53,37 @@ class ScanPattern(NamedTuple):
     flags: str = ""
 
 
-class Scanner:
-    """Says which of its patterns may match in a text. Safe for threads, which take turns."""
+class Matcher:
+    """A database of patterns. Not safe for threads: they share its scratch, and what it found last."""
 
-    def __init__(self, database: Any = None, wide_database: Any = None, wide: Sequence[int] = ()) -> None:
-        """Make a scanner of databases; the wide one's last pattern says that digits or spaces are beyond ASCII."""
-        self._database = database
-        self._wide_database = wide_database
-        self._wide = (*wide, -1)
-        self._lock = Lock()
-
-    def hits(self, text: str) -> list[int]:
-        """Return the numbers of the patterns that may match in the text, some of them twice."""
-        found: list[int] = []
-        if self._database is None:  # there is nothing to scan for
-            return found
-        append = found.append
+    def __init__(self, database: Any) -> None:
+        self._scan = database.scan
+        self._found: list[int] = []
+        append = self._found.append
 
         def on_match(number: int, _start: int, _end: int, _flags: int, _context: object) -> None:
             append(number)
 
-        with self._lock:
-            data = text.encode("ascii") if text.isascii() else self._scan_wide(text, found)
-            self._database.scan(data.translate(_SPACES), match_event_handler=on_match)
-        return found
+        self._on_match = on_match
 
-    def _scan_wide(self, text: str, found: list[int]) -> bytes:
-        """Add what the wide database says, and return what the other is to scan."""
-        wide: list[int] = []
-        data = _to_bytes(text)
-        self._wide_database.scan(data, match_event_handler=lambda number, *_: wide.append(number))
-        numbers = [self._wide[number] for number in wide]
-        found.extend(number for number in numbers if number >= 0)
-        return _to_bytes(text.translate(plain_chars())) if -1 in numbers else data
+    def numbers(self, data: bytes) -> list[int]:
+        """Return the numbers of the patterns that may match in what `to_bytes` made of a text, each once.
+
+        The list is the matcher's own, and is filled anew by the next call.
+        """
+        self._found.clear()
+        self._scan(data, match_event_handler=self._on_match)
+        return self._found
 
     def __repr__(self) -> str:
-        return "Scanner()"
+        return "Matcher()"
 
 
-def _to_bytes(text: str) -> bytes:
-    data = text.encode("utf-8", "replace")
+def to_bytes(text: str) -> bytes:
+    """Return a text as it is scanned."""
+    if text.isascii():
+        return text.encode("ascii").translate(_SPACES)
+    data = text.encode("utf-8", "replace").translate(_SPACES)
     for wide, plain in _CASES_UTF8:  # several times as fast as `str.translate`
         data = data.replace(wide, plain)
     return data
@@ -105,35 +97,66 @@ def plain_chars() -> dict[int, str]:
     return digits | {ord(char): " " for char in chars if char.isspace()}
 
 
-def make_scanner(patterns: Sequence[ScanPattern], cache_dir: Path | None = None) -> Scanner:
-    """Return a scanner, from the cache if it is there.
+_PLAIN = re.compile("[" + "".join(map(chr, plain_chars())) + "]")
+
+
+def plain(text: str) -> str:
+    """Return a text with its digits and spaces made those of ASCII."""
+    return _PLAIN.sub(lambda match: plain_chars()[ord(match.group())], text)
+
+
+MARKER = ScanPattern("[" + "".join(map(chr, plain_chars())) + "]")
+"""Matches where a text has digits or spaces beyond ASCII."""
+
+
+def make_matchers(
+    groups: Sequence[Sequence[ScanPattern]], cache_dir: Path | None = None, form: Form = "bytes"
+) -> list[Matcher | None]:
+    """Compile groups of patterns, each by itself, or take them from the cache; None for an empty one.
+
+    None too for a group with a pattern that Hyperscan cannot stand in for: it matches the empty text, or is too large.
 
     Args:
-        patterns: numbered from 0.
+        groups: lists of patterns; a matcher numbers those of its group from 0.
         cache_dir: where compiled databases are kept; None for nowhere.
-
-    Raises:
-        ScanError: one of the patterns is none that `scannable` says yes to.
+        form: how text is read.
     """
     import hyperscan  # noqa: PLC0415 - most commands never detect anything
 
-    if not patterns:
-        return Scanner()
-    wide = [number for number, pattern in enumerate(patterns) if is_wide(pattern.regex)]
-    marker = ScanPattern("[" + "".join(map(chr, plain_chars())) + "]")
-    chosen = [patterns[number] for number in wide] + [marker]
-    return Scanner(
-        _database(hyperscan, patterns, cache_dir, wide=False), _database(hyperscan, chosen, cache_dir, wide=True), wide
-    )
+    key = [tuple(group) for group in groups], form
+    path = _cache_path(hyperscan, cache_dir, key)
+    databases = _unpacked(hyperscan, _read_private(path), len(groups))
+    if databases is None:
+        databases = [_compile(hyperscan, group, form) if group else None for group in groups]
+        _write_private(path, _packed(hyperscan, databases))
+    return [None if database is None else Matcher(database) for database in databases]
 
 
-def _database(hyperscan: Any, patterns: Sequence[ScanPattern], cache_dir: Path | None, *, wide: bool) -> Any:
-    path = _cache_path(hyperscan, cache_dir, "db", (tuple(patterns), wide))
-    database = _loaded(hyperscan, _read_private(path))
-    if database is None:
-        database = _compile(hyperscan, patterns, wide=wide)
-        _write_private(path, hyperscan.dumpb(database))
-    return database
+def _packed(hyperscan: Any, databases: Sequence[Any]) -> bytes:
+    saved = [b"" if database is None else hyperscan.dumpb(database) for database in databases]
+    return b"".join(len(one).to_bytes(_SIZE_BYTES, "big") + one for one in saved)
+
+
+def _unpacked(hyperscan: Any, saved: bytes | None, count: int) -> list[Any] | None:
+    """Return the databases; None for what was made for another processor or version, or is no such file."""
+    if saved is None:
+        return None
+    databases, place = [], 0
+    for _ in range(count):
+        size = int.from_bytes(saved[place : place + _SIZE_BYTES], "big")
+        place += _SIZE_BYTES
+        one = saved[place : place + size]
+        place += size
+        if place > len(saved):
+            return None
+        try:
+            database = hyperscan.loadb(one, hyperscan.HS_MODE_BLOCK) if size else None
+            if database is not None:
+                database.scratch = hyperscan.Scratch(database)
+        except hyperscan.HyperscanError:
+            return None
+        databases.append(database)
+    return databases if place == len(saved) else None
 
 
 def relocatable(patterns: Sequence[ScanPattern]) -> list[bool]:
@@ -141,73 +164,43 @@ def relocatable(patterns: Sequence[ScanPattern]) -> list[bool]:
     return [not any(anchor in p.regex for anchor in (r"\A", r"\Z", r"\z", r"\G")) for p in patterns]
 
 
-def scannable(patterns: Sequence[ScanPattern], cache_dir: Path | None = None) -> list[bool]:
-    """Say of each pattern whether Hyperscan can stand in for it.
-
-    Not one that is not `relocatable`, that matches the empty text, or that Hyperscan cannot compile. Each is compiled
-    by itself for that, so ask only when `make_scanner` refused.
-    """
-    import hyperscan  # noqa: PLC0415 - as above
-
-    path = _cache_path(hyperscan, cache_dir, "can", tuple(patterns))
-    saved = _read_private(path)
-    if saved is not None and len(saved) == len(patterns):
-        return [mark == ord("y") for mark in saved]
-    answers = [
-        good and all(_compiles(hyperscan, pattern, wide=wide) for wide in {False, is_wide(pattern.regex)})
-        for good, pattern in zip(relocatable(patterns), patterns, strict=True)
-    ]
-    _write_private(path, b"".join(b"y" if answer else b"n" for answer in answers))
-    return answers
-
-
-def _compiles(hyperscan: Any, pattern: ScanPattern, *, wide: bool) -> bool:
-    try:
-        _compile(hyperscan, [pattern], wide=wide)
-    except ScanError:
-        return False
-    return True
-
-
-def _compile(hyperscan: Any, patterns: Sequence[ScanPattern], *, wide: bool) -> Any:
-    # MULTILINE for all: the texts of an event are joined by line breaks, and each begins and ends one for `^` and `$`.
-    common = ["PREFILTER", "SINGLEMATCH", "MULTILINE", *(["UTF8", "UCP"] if wide else [])]
+def _compile(hyperscan: Any, patterns: Sequence[ScanPattern], form: Form) -> Any:
+    """Return a database; None if it cannot stand in for one of the patterns."""
     flags, texts = [], []
     for pattern in patterns:
-        text = loosen(pattern.regex.translate(str.maketrans(dict(_CASES))))
-        # A class of letters beyond ASCII is one of letters only when the pattern is read as UTF-8.
-        is_bytes = text.isascii() and not wide
-        texts.append(fit_bytes(text) if is_bytes else text)
-        names = {*common, *(FLAGS[flag] for flag in pattern.flags), *(() if is_bytes else ["UTF8"])}
+        text, names = _prepared(pattern, form)
+        texts.append(text)
         flags.append(sum(getattr(hyperscan, f"HS_FLAG_{name}") for name in names))
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    ids = list(range(len(texts)))
-    refused = True
     with suppress(hyperscan.HyperscanError, UnicodeEncodeError):
-        database.compile(expressions=[text.encode() for text in texts], ids=ids, elements=len(texts), flags=flags)
-        refused = False
-    if refused:
-        raise ScanError
-    return database
+        database.compile(
+            expressions=[text.encode() for text in texts],
+            ids=list(range(len(texts))),
+            elements=len(texts),
+            flags=flags,
+        )
+        return database
+    return None
 
 
-def _cache_path(hyperscan: Any, cache_dir: Path | None, kind: str, key: object) -> Path | None:
+def _prepared(pattern: ScanPattern, form: Form) -> tuple[str, set[str]]:
+    """Return what to compile of a pattern, and the names of its flags."""
+    text = loosen(pattern.regex.translate(str.maketrans(dict(_CASES))))
+    # MULTILINE for all: texts are scanned joined by line breaks, and each begins and ends one for `^` and `$`.
+    names = {"PREFILTER", "SINGLEMATCH", "MULTILINE", *(FLAGS[flag] for flag in pattern.flags)}
+    if form == "unicode":
+        return text, names | {"UTF8", "UCP"}
+    if form == "wide bytes":
+        return fit_wide_bytes(text, is_caseless="i" in pattern.flags or bool(_CASELESS.search(text))), names
+    # A class of letters beyond ASCII is one of letters only when the pattern is read as UTF-8.
+    return (fit_bytes(text), names) if text.isascii() else (text, names | {"UTF8"})
+
+
+def _cache_path(hyperscan: Any, cache_dir: Path | None, key: object) -> Path | None:
     if cache_dir is None:
         return None
     content = repr((_FORMAT, hyperscan.__version__, key))
-    return cache_dir / f"scan-{hashlib.sha256(content.encode()).hexdigest()[:32]}.{kind}"
-
-
-def _loaded(hyperscan: Any, saved: bytes | None) -> Any:
-    """Return the database, or None for one that was made for another processor or another version."""
-    if saved is None:
-        return None
-    try:
-        database = hyperscan.loadb(saved, hyperscan.HS_MODE_BLOCK)
-        database.scratch = hyperscan.Scratch(database)
-    except hyperscan.HyperscanError:
-        return None
-    return database
+    return cache_dir / f"scan-{hashlib.sha256(content.encode()).hexdigest()[:32]}.db"
 
 
 def _read_private(path: Path | None) -> bytes | None:

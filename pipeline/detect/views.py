@@ -8,16 +8,18 @@ identifiers and words seldom pass.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple, Protocol
 
-from pipeline.detect.gates import Alternative
+from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.reading import LOOK_ALIKES, read
 from pipeline.detect.scan import ScanPattern, plain_chars
 from pipeline.errors import DetectionFailed
 
 RUNS_MIN = 64
 CHARS_A_RUN = 2048
+AROUND_CHARS = 1 << 10
 """A text may have 64 coded runs, or one in 2,048 characters if that is more; beyond, it is redacted whole."""
 _UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
 _FORMS = (
@@ -52,13 +54,40 @@ class Viewer(Protocol):
         """Return the ways through its gate, as a finder's."""
         ...
 
-    def views(self, text: str) -> Iterator[View]:
+    def views(self, text: str, parts: Sequence[Range] | None = None) -> Iterator[View]:
         """Yield the views of a text.
+
+        Args:
+            text: the text.
+            parts: outside these there is nothing to see; None for the whole text.
 
         Raises:
             DetectionFailed: there are more than the budget; the text is to be redacted whole.
         """
         ...
+
+
+def _widened(text: str, parts: Sequence[Range] | None) -> Iterator[Range]:
+    """Yield the parts with what stands around them; neighbours that come to overlap are one."""
+    if parts is None:
+        yield Range(0, len(text))
+        return
+    first, last = -1, -1
+    for start, end in parts:
+        if start - AROUND_CHARS > last:
+            if last >= 0:
+                yield Range(first, last)
+            first = max(0, start - AROUND_CHARS)
+        last = min(len(text), end + AROUND_CHARS)
+    yield Range(first, last)
+
+
+def _shifted(original: Callable[[int, int], tuple[int, int]], by: int) -> Callable[[int, int], tuple[int, int]]:
+    def locate(start: int, end: int) -> tuple[int, int]:
+        first, last = original(start, end)
+        return first + by, last + by
+
+    return locate
 
 
 class AsRead:
@@ -83,11 +112,12 @@ class AsRead:
         )
     )
 
-    def views(self, text: str) -> Iterator[View]:
-        """Yield the reading, if it is another text."""
-        reading = read(text)
-        if reading is not None:
-            yield View(reading.text, reading.original)
+    def views(self, text: str, parts: Sequence[Range] | None = None) -> Iterator[View]:
+        """Yield the reading, if it is another text; of each part with what stands around it."""
+        for start, end in _widened(text, parts):
+            reading = read(text[start:end])
+            if reading is not None:
+                yield View(reading.text, _shifted(reading.original, start))
 
 
 class Coded:
@@ -98,10 +128,10 @@ class Coded:
         self._run = re.compile(run)
         self._decode = decode
 
-    def views(self, text: str) -> Iterator[View]:
+    def views(self, text: str, parts: Sequence[Range] | None = None) -> Iterator[View]:
         """Yield the text that each run holds, where it is printable."""
         left = max(RUNS_MIN, len(text) // CHARS_A_RUN)
-        for match in self._run.finditer(text):
+        for match in chain.from_iterable(self._run.finditer(text, *part) for part in _widened(text, parts)):
             held = self._held(match.group())
             if held:
                 left -= 1
@@ -129,9 +159,9 @@ class Spaced:
     gate = (Alternative(ScanPattern(r"(?:^|\s)(?:[A-Za-z0-9@._+-] ){8}")),)
     _run = re.compile(r"(?<!\S)[A-Za-z0-9@._+-](?: [A-Za-z0-9@._+-]){8,400}(?!\S)")
 
-    def views(self, text: str) -> Iterator[View]:
+    def views(self, text: str, parts: Sequence[Range] | None = None) -> Iterator[View]:
         """Yield each run without its spaces."""
-        for match in self._run.finditer(text):
+        for match in chain.from_iterable(self._run.finditer(text, *part) for part in _widened(text, parts)):
             first = match.start()
             yield View(match.group()[::2], lambda start, end, first=first: (first + 2 * start, first + 2 * end - 1))  # type: ignore[misc] # as above
 
