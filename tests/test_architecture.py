@@ -33,6 +33,7 @@ DOORS = {
     "tldextract": {"pipeline.detect.presidio"},
     "regex": {"pipeline.detect.presidio"},
     "hyperscan": {"pipeline.detect.scan"},
+    "phonenumbers": {"pipeline.detect.phones"},
     "stdnum": {"pipeline.detect.checksums"},
     "faker": {"pipeline.detect.gazetteer"},
     "aiokafka": {"pipeline.client"},
@@ -54,7 +55,10 @@ PURE = [
     *("pipeline.anonymize", "pipeline.content", "pipeline.detect.own", "pipeline.detect.spans"),
     *("pipeline.detect.fold", "pipeline.detect.needles", "pipeline.detect.cues", "pipeline.detect.node"),
     *(f"pipeline.detect.{name}" for name in ("allow", "columns", "engine", "gates", "loosen", "reading", "rules")),
-    *(f"pipeline.detect.{name}" for name in ("seams", "segments", "views", "checksums")),
+    *(
+        f"pipeline.detect.{name}"
+        for name in ("seams", "segments", "views", "checksums", "literals", "traits", "phones")
+    ),
     *("pipeline.detect.recognizer", "pipeline.detect.entities", "pipeline.keys.keyring", "pipeline.keys.keyformat"),
     *("pipeline.policy.shape", "pipeline.policy.record", "pipeline.policy.body"),
     *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),

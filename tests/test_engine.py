@@ -210,12 +210,13 @@ def test_runs_are_of_short_neighbours() -> None:
     assert list(runs(["a", "x" * 100, "b"])) == []
 
 
-HEADS = {"ssn": "US_SSN", "firstname": "PERSON", "phone": "PHONE_NUMBER", "password": "SECRET"}
+HEADS = {"ssn": "US_SSN", "firstname": "PERSON", "phone": "PHONE_NUMBER", "password": "SECRET", "token": "SECRET"}
+BESIDE = {"license": "DRIVER_LICENSE", "user": "USERNAME"}
 
 
 def cells(text: str) -> list[tuple[str, str]]:
     """Return (value, entity) of the cells found."""
-    return [(text[span.start : span.end], span.entity) for span in Columns(HEADS).find(text)]
+    return [(text[span.start : span.end], span.entity) for span in Columns(HEADS, BESIDE).find(text)]
 
 
 def test_cells_under_telling_heads_are_found() -> None:
@@ -229,6 +230,32 @@ def test_cells_under_telling_heads_are_found() -> None:
     assert cells("a;password\n1;`PASSWORD`\n2;hunter2\n") == [("hunter2", "SECRET")]
     assert cells("INSERT INTO t (id, ssn) VALUES (1,'123456789'), (2, NULL);") == [("123456789", "US_SSN")]
     assert cells("first name, last, and ssn\nwere asked, but, none given") == []
+
+
+def test_some_heads_tell_only_beside_others() -> None:
+    """A licence is a person's where the row has a social security number, and software's elsewhere."""
+    assert cells("License,SSN\nQ0525781,426-15-1659\n") == [("Q0525781", "DRIVER_LICENSE"), ("426-15-1659", "US_SSN")]
+    assert cells("package,license\nlodash,Apache-2.0\n") == []
+
+
+def test_columns_of_spaces_and_of_copy_are_read() -> None:
+    """Three columns or more that spaces part, and what PostgreSQL dumps; a form of two columns is no table."""
+    table = "No  First name   SSN\n1   Nadia Rossi  123-45-6789\n2   Ola          234-56-7890\n"
+    assert cells(table) == [
+        ("Nadia Rossi", "PERSON"),
+        ("123-45-6789", "US_SSN"),
+        ("Ola", "PERSON"),
+        ("234-56-7890", "US_SSN"),
+    ]
+    assert cells("First name    Nadia\nSex           F\nAddress       here\n") == []
+    dump = "COPY public.sessions (id, user, token) FROM stdin;\n1\tnadia\t7dc528a671f4\n2\tola\t11f9ca9bcfc2\n\\.\n"
+    assert cells(dump) == [
+        ("nadia", "USERNAME"),
+        ("7dc528a671f4", "SECRET"),
+        ("ola", "USERNAME"),
+        ("11f9ca9bcfc2", "SECRET"),
+    ]
+    assert cells("COPY t (a, token) FROM stdin;\n") == []
 
 
 def test_a_table_with_too_many_cells_fails() -> None:

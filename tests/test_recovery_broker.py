@@ -37,7 +37,6 @@ from pipeline.synth import read_manifest
 from pipeline.topics.admin import TopicAdmin
 from pipeline.wire import rejection_bytes
 
-NOW_MS = int(time.time() * 1000)
 HOUR_MS = 3_600_000
 
 
@@ -124,6 +123,11 @@ def reject(core: Core, topic: str, record: RawRecord) -> Rejection:
     return fate
 
 
+def clock_ms() -> int:
+    """Return the time; a rejection of long before its raw record is not of that record."""
+    return int(time.time() * 1000)
+
+
 def put_rejected(topics: Topics, records: Sequence[tuple[bytes, int]]) -> None:
     """Write records of the rejected topic (value, time), keyed by nothing, alternating between its partitions."""
     producer = KafkaProducer(bootstrap_servers=topics.cluster.bootstrap)
@@ -136,7 +140,7 @@ def put_rejected(topics: Topics, records: Sequence[tuple[bytes, int]]) -> None:
 def put_refused(topics: Topics, core: Core, values: Sequence[bytes]) -> list[RawRecord]:
     """Write raw events that are refused, and their rejections."""
     raw = put_raw(topics, [(value, f"key-{number}".encode(), number % 3) for number, value in enumerate(values)])
-    put_rejected(topics, [(rejection_bytes(reject(core, topics.raw, record)), NOW_MS) for record in raw])
+    put_rejected(topics, [(rejection_bytes(reject(core, topics.raw, record)), clock_ms()) for record in raw])
     return raw
 
 
@@ -216,16 +220,17 @@ def test_rejections_are_listed_once_the_newest_last(lethe: Lethe, topics: Topics
     bad = [RawRecord(number % 3, number, None, b"[" * (number + 1), ()) for number in range(6)]
     made = [rejection_bytes(reject(bare_core, topics.raw, record)) for record in bad]
     empty = rejection_bytes(reject(bare_core, topics.raw, RawRecord(1, 77, None, b"", ())))
-    times = [NOW_MS - HOUR_MS * (6 - number) for number in range(6)]
-    stray = [(b"no rejection", NOW_MS), (b'{"topic": "x"}', NOW_MS)]
-    put_rejected(topics, [*zip(made, times, strict=True), (made[0], NOW_MS - 1000), (empty, NOW_MS - 500), *stray])
+    now_ms = clock_ms()
+    times = [now_ms - HOUR_MS * (6 - number) for number in range(6)]
+    stray = [(b"no rejection", now_ms), (b'{"topic": "x"}', now_ms)]
+    put_rejected(topics, [*zip(made, times, strict=True), (made[0], now_ms - 1000), (empty, now_ms - 500), *stray])
     done = lethe("rejected")
     assert (done.code, done.err) == (0, f"lethe: 2 records of {topics.rejected} are no rejections; left out\n")
     assert [line["offset"] for line in lines(done.out)] == [1, 2, 3, 4, 5, 0, 77]
     named = {"topic": topics.raw, "partition": 1, "offset": 77, "last_offset": None, "size_bytes": 0}
     last = named | {"reason": "empty", "pointer": "", "rejected_at": lines(done.out)[-1]["rejected_at"]}
     assert last == lines(done.out)[-1]
-    assert parse_timestamp(lines(done.out)[-1]["rejected_at"]) == NOW_MS - 500
+    assert parse_timestamp(lines(done.out)[-1]["rejected_at"]) == now_ms - 500
     assert [line["offset"] for line in lines(lethe("rejected", "--reason", "empty").out)] == [77]
     assert [line["offset"] for line in lines(lethe("rejected", "--since", "150min").out)] == [4, 5, 0, 77]
     assert [line["offset"] for line in lines(lethe("rejected", "--at", f"{topics.raw}/0/3").out)] == [3]
@@ -241,7 +246,7 @@ def test_the_summary_counts_each_event_once(lethe: Lethe, topics: Topics, bare_c
         for partition, offset, value in [(0, 5, b"["), (0, 6, b"["), (0, 5, b"["), (2, 5, b"["), (0, 9, b"")]
     ]
     lost = json.loads(made[0]) | {"offset": 100, "last_offset": 109, "reason": "expired", "size_bytes": 0}
-    put_rejected(topics, [(value, NOW_MS) for value in [*made, json.dumps(lost).encode()]])
+    put_rejected(topics, [(value, clock_ms()) for value in [*made, json.dumps(lost).encode()]])
     counts = [(each["reason"], each["partition"], each["events"]) for each in lines(lethe("rejected", "--summary").out)]
     assert counts == [("expired", 0, 10), ("not_json", 0, 2), ("empty", 0, 1), ("not_json", 2, 1)]
 
@@ -287,7 +292,7 @@ def test_show_says_what_is_gone(lethe: Lethe, topics: Topics, bare_core: Core) -
     other_size = RawRecord(2, raw[2].offset, None, b"[" * 40, ())
     elsewhere = rejection_bytes(reject(bare_core, "elsewhere", beyond))
     more = [rejection_bytes(reject(bare_core, topics.raw, record)) for record in (beyond, other_size)]
-    put_rejected(topics, [(value, NOW_MS + 1) for value in [*more, elsewhere]])
+    put_rejected(topics, [(value, clock_ms() + 1) for value in [*more, elsewhere]])
     shown = lines(lethe("rejected", "--show").out)
     states = {(line["topic"], line["partition"], line["offset"]): line["state"] for line in shown}
     gone = {(0, 0), (0, 1), (1, 500), (2, 0)}
@@ -321,7 +326,7 @@ def test_rejected_events_are_replayed_once(lethe: Lethe, topics: Topics, bare_co
     raw = put_refused(topics, bare_core, [b"[" * size for size in range(1, 10)])
     again = [rejection_bytes(reject(bare_core, topics.raw, record)) for record in raw[3:6]]
     put_raw(topics, [(json.dumps(make_event(1)).encode(), None, 1)])
-    put_rejected(topics, [(value, NOW_MS + 5) for value in again])
+    put_rejected(topics, [(value, clock_ms() + 5) for value in again])
     with admin(topics.cluster) as client:
         client.delete_records({AdminPartition(topics.raw, 0): 1})
     before = len(raw_of(topics))
@@ -343,7 +348,7 @@ def test_a_replay_that_is_refused_again_does_not_double(lethe: Lethe, topics: To
         known = {(record.partition, record.offset) for record in raw_of(topics)}
         counts.append(sent(lethe("replay", "--rejected").out))
         new = [record for record in raw_of(topics) if (record.partition, record.offset) not in known]
-        put_rejected(topics, [(rejection_bytes(reject(bare_core, topics.raw, r)), NOW_MS + 1) for r in new])
+        put_rejected(topics, [(rejection_bytes(reject(bare_core, topics.raw, r)), clock_ms() + 1) for r in new])
     assert counts == [3, 3, 3]
 
 
@@ -354,7 +359,8 @@ def test_only_what_was_asked_for_is_replayed(lethe: Lethe, topics: Topics, bare_
     foreign = put_raw(other, [(b"[secret", None, 0)])[0]
     made = [rejection_bytes(reject(bare_core, topics.raw, record)) for record in raw]
     elsewhere = rejection_bytes(reject(bare_core, other.raw, foreign))
-    times = [NOW_MS, NOW_MS, NOW_MS - 2 * HOUR_MS, NOW_MS]
+    now_ms = clock_ms()
+    times = [now_ms, now_ms, now_ms - 2 * HOUR_MS, now_ms]
     put_rejected(topics, [*zip([*made, elsewhere], times, strict=True)])
     done = lethe("replay", "--rejected", "--reason", "not_json", "--since", "1h")
     assert (done.code, sent(done.out)) == (0, 1)

@@ -127,10 +127,20 @@ def test_the_compiled_scan_is_kept_and_private(tmp_path: Path) -> None:
         assert first.numbers(b"sk-" + b"x" * 20) == [0]
         assert {path: len(path.read_bytes()) for path in files} == {path: len(data) for path, data in saved.items()}
     cache.chmod(0o777)
-    assert scan._read_private(files[0]) is None
+    assert scan.read_private(files[0]) is None
     cache.chmod(0o700)
     files[0].chmod(0o622)
-    assert scan._read_private(files[0]) is None
+    assert scan.read_private(files[0]) is None
+
+
+def test_old_files_leave_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every change of a pattern makes new files; those of long ago go."""
+    monkeypatch.setattr(scan, "_FILES_MAX", 2)
+    cache = tmp_path / "cache"
+    for number in range(4):
+        make_matchers([[ScanPattern(f"key{number}")]], cache)
+    assert len(list(cache.iterdir())) == 2
+    assert make_matchers([[ScanPattern("key3")]], cache)[0] is not None
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:

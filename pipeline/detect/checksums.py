@@ -5,11 +5,18 @@ The only module that imports stdnum.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
 from stdnum import get_cc_module
+from stdnum.bitcoin import bech32_checksum
 
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BASE58_RIPPLE = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
+_BASE58_BYTES = 25
+_BASE58_CHECK_BYTES = 4
+_BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VIN_VALUES = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", map(int, "12345678123457923456789"), strict=True))
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 _VIN_CHECK = 8
@@ -60,8 +67,35 @@ def is_coordinate_pair(value: str) -> bool:
     return abs(float(numbers[0])) <= 90 and abs(float(numbers[1])) <= 180  # noqa: PLR2004 - degrees
 
 
+def is_base58(value: str) -> bool:
+    """Say whether a text is an address in Base58Check, in Bitcoin's alphabet or, beginning with r, in that of XRP."""
+    number = 0
+    for char in value:
+        place = (_BASE58_RIPPLE if value[0] == "r" else _BASE58).find(char)
+        if place < 0:
+            return False
+        number = number * len(_BASE58) + place
+    if number.bit_length() > 8 * _BASE58_BYTES:
+        return False
+    data = number.to_bytes(_BASE58_BYTES, "big")
+    body, check = data[:-_BASE58_CHECK_BYTES], data[-_BASE58_CHECK_BYTES:]
+    return sha256(sha256(body).digest()).digest()[:_BASE58_CHECK_BYTES] == check
+
+
+def is_bech32(value: str) -> bool:
+    """Say whether a text has the checksum of Bech32 (BIP 173) or Bech32m (BIP 350)."""
+    prefix, _, rest = value.rpartition("1")
+    places = [_BECH32.find(char) for char in rest]
+    if not prefix or -1 in places:
+        return False
+    spread = [*(ord(char) >> 5 for char in prefix), 0, *(ord(char) & 31 for char in prefix)]
+    return bool(bech32_checksum([*spread, *places]) in (1, 0x2BC830A3))
+
+
 _CHECKS: Mapping[str, Callable[[str], bool]] = {
     "aba": is_aba,
+    "base58": is_base58,
+    "bech32": is_bech32,
     "coordinates": is_coordinate_pair,
     "luhn": is_luhn,
     "vin": is_vin,

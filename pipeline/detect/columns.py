@@ -1,7 +1,7 @@
 """Tables in text: what stands in a column whose head is a telling name, as ``ssn`` or ``first_name``. Pure.
 
-Comma, semicolon, tab and bar are separators; the rows are the lines below the head that have as many fields. The rows
-of an SQL ``INSERT INTO t (ssn, …) VALUES (…), (…)`` count as such lines.
+Comma, semicolon, tab, bar and more than one space are separators; the rows are the lines below the head that have as
+many fields. The rows of an SQL ``INSERT INTO t (ssn, …) VALUES (…), (…)``, and of a ``COPY``, count as such lines.
 """
 
 import re
@@ -15,7 +15,8 @@ from pipeline.errors import DetectionFailed
 
 SCORE = 0.85
 RULE = "column"
-FIELDS_MIN = 2
+FIELDS_MIN, SPACED_FIELDS_MIN = 2, 3
+"""A head has so many fields; where spaces part them, more, for forms have two."""
 HEAD_CHARS_MAX = 40
 CELLS_MAX = 4096
 """Cells under telling heads that a text may have; beyond, it is redacted whole."""
@@ -23,7 +24,8 @@ _LINE_CHARS_MAX = 4096
 _FIELD = {
     separator: re.compile(rf'\s*(?:"(?P<quoted>(?:[^"\n]|"")*)"|(?P<bare>[^{separator}"\n]*))\s*(?:{separator}|\Z)')
     for separator in (",", ";", "\t", r"\|")
-}
+} | {"  ": re.compile(r"[ \t]*(?:(?P<quoted>\0)|(?P<bare>[^\s]+(?:[ \t][^\s]+)*))(?:[ \t]{2,}|[ \t]?\Z)")}
+_COPY = re.compile(r"(?i)copy\s+[\w.\"]{1,120}\s*\((?P<heads>[^()]{1,2000})\)\s+from\s+stdin;\r?\n", re.ASCII)
 _INSERT = re.compile(r"(?i)insert\s+into\s+[\w.\"`\[\]]{1,120}\s*\((?P<heads>[^()]{1,2000})\)\s*values\s*", re.ASCII)
 _TUPLE = re.compile(r"\s*\((?P<row>(?:'(?:[^'\n]|'')*'|[^()'])*)\)\s*(?P<more>,?)")
 _CELL = re.compile(r"\s*(?:'(?P<quoted>(?:[^'\n]|'')*)'|(?P<bare>[^,']*))\s*(?:,|\Z)")
@@ -39,6 +41,7 @@ _SHAPES = {
         ("PASSPORT", "NATIONAL_ID", "DRIVER_LICENSE", "BANK_ACCOUNT", "VEHICLE_ID", "DEVICE_ID", "DATE_OF_BIRTH"),
         re.compile(r"(?=.*\d.*\d)"),
     ),
+    "USERNAME": re.compile(r"[A-Za-z0-9][\w.@-]{2,38}\Z"),
     "ACCOUNT_ID": re.compile(r"(?=.*\d)"),
     "EMAIL_ADDRESS": re.compile(r".*@"),
     "PERSON": re.compile(r"(?=[^\W\da-z])"),
@@ -50,14 +53,23 @@ _ANY_SHAPE = re.compile(r"(?=.*[^\W\d])")
 class Columns:
     """Finds the cells of columns whose head is on the list."""
 
-    def __init__(self, heads: Mapping[str, str]) -> None:
-        """Take entity types by head, lower-case and without separators."""
+    def __init__(self, heads: Mapping[str, str], beside: Mapping[str, str] | None = None) -> None:
+        """Take entity types by head, lower-case and without separators.
+
+        Args:
+            heads: that tell by themselves.
+            beside: that tell only beside one of those.
+        """
         self._heads = heads
+        self._beside = beside or {}
         words = sorted({head[:12] for head in heads if len(head) > 2})  # noqa: PLR2004 - shorter ones are everywhere
         name = "(?:" + "|".join(r"[_\- ]?".join(word) for word in words) + ")"
         self.gate: Sequence[Alternative] = (
-            Alternative(ScanPattern(rf"(?:^|[,;\t|])[ \"]?(?:[A-Za-z]+[_\- ])?{name}[a-z_ ]*[ \"]?(?:[,;\t|]|$)", "i")),
+            Alternative(
+                ScanPattern(rf"(?:^|[,;\t|]|  )[ \"]?(?:[A-Za-z]+[_\- ])?{name}[a-z_ ]*[ \"]?(?:[,;\t|]|$)", "i")
+            ),
             Alternative(ScanPattern(r"insert\s+into\s+[^\n(]+\(", "i")),
+            Alternative(ScanPattern(r"copy\s+[^\n(]+\([^()]+\)\s+from\s+stdin", "i")),
         )
 
     def find(
@@ -72,7 +84,7 @@ class Columns:
             DetectionFailed: the text has more cells than the budget.
         """
         left = CELLS_MAX
-        for start, end, entity in chain(self._tables(text), self._inserts(text)):
+        for start, end, entity in chain(self._tables(text), self._inserts(text), self._copies(text)):
             left -= 1
             if left < 0:
                 raise DetectionFailed("a text has too much to look at")
@@ -106,14 +118,18 @@ class Columns:
                 if separator.strip("\\") in line:
                     cells = _cells(field, line, 0)
                     names = [value for _, _, value in cells]
-                    is_head = len(cells) >= FIELDS_MIN and all(len(name) <= HEAD_CHARS_MAX for name in names)
+                    fields_min = SPACED_FIELDS_MIN if separator == "  " else FIELDS_MIN
+                    is_head = len(cells) >= fields_min and all(len(name) <= HEAD_CHARS_MAX for name in names)
                     if is_head and (telling := self._telling(names)):
                         return telling, separator, len(cells)
         return {}, "", 0
 
     def _telling(self, heads: Sequence[str]) -> dict[int, str]:
         """Return the entity types of the telling columns, by their number."""
-        entities = (self._heads.get(_HEAD_CHARS.sub("", head).lower()) for head in heads)
+        names = [_HEAD_CHARS.sub("", head).lower() for head in heads]
+        if not any(name in self._heads for name in names):
+            return {}
+        entities = (self._heads.get(name) or self._beside.get(name) for name in names)
         return {column: entity for column, entity in enumerate(entities) if entity}
 
     def _inserts(self, text: str) -> Iterator[tuple[int, int, str]]:
@@ -126,6 +142,19 @@ class Columns:
                 if cells:
                     yield from self._row(cells, heads, row.start("row"))
                 row = _TUPLE.match(text, row.end()) if row["more"] else None
+
+    def _copies(self, text: str) -> Iterator[tuple[int, int, str]]:
+        for copy in _COPY.finditer(text):
+            names = copy["heads"].split(",")
+            heads, position = self._telling(names), copy.end()
+            while heads and position < len(text):
+                end = text.find("\n", position)
+                end = len(text) if end < 0 else end
+                cells = _cells(_FIELD["\t"], text[position:end].rstrip("\r"), len(names))
+                if not cells:
+                    break
+                yield from self._row(cells, heads, position)
+                position = end + 1
 
 
 def _cells(field: re.Pattern[str], line: str, width: int) -> list[tuple[int, int, str]]:

@@ -1,6 +1,6 @@
 """Puts the detector together from the policy: Presidio's recognizers, our own rules, names, and the scan in front."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.detect.allow import AllowList
@@ -37,7 +37,7 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
         *(recognizer for recognizer in recognizers if not recognizer.rule.yields),
         *(rule for rule in rules if table.entities[rule.entity].enabled),
         *([Names.from_json(policy.names, policy.common_words)] if table.entities["PERSON"].enabled else ()),
-        Columns({key: entity for key, entity in policy.body.secret_keys.items() if table.entities[entity].enabled}),
+        Columns(*(_enabled(heads, table) for heads in (policy.body.secret_keys, policy.body.column_heads))),
         *(recognizer for recognizer in recognizers if recognizer.rule.yields),
     ]
     return make_engine(finders, AllowList.from_json(policy.allow), cache_dir, VIEWERS, policy.common_words)
@@ -54,3 +54,7 @@ def make_engine(
     gates = [*(finder.gate for finder in finders), *(viewer.gate for viewer in viewers)]
     sieve = Sieve(gates, cache_dir)
     return Engine(finders, viewers, sieve, allowed=allowed, common_words=common_words)
+
+
+def _enabled(keys: Mapping[str, str], table: EntityTable) -> dict[str, str]:
+    return {key: entity for key, entity in keys.items() if table.entities[entity].enabled}

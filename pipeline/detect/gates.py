@@ -8,15 +8,14 @@ for what a pattern's matches must hold, for literals above all (`pipeline.detect
 there, the pattern itself is looked for.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from re import escape
 from typing import NamedTuple, Protocol
 
-from pipeline.detect.literals import is_literal, literals
+from pipeline.detect.literals import Told, is_literal, tell
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span
-from pipeline.detect.traits import needs_digit
 
 DIGIT = ScanPattern(r"\d")
 
@@ -29,8 +28,8 @@ class Alternative(NamedTuple):
         words: one of these, in any case, stands in the text; empty when none is needed.
         closer: a pattern that matches in fewer texts, for a second look; None for the first one again.
         group: ways of one group are given that second look together; one that is in none has it by itself.
-        beside: one of these matches in the text too; empty when none is needed. For a pattern that is a literal, of
-            which all ways of a finder have the same.
+        beside: one of these matches in the text too; empty when none is needed. A finder has thousands of such ways,
+            all with the same patterns beside, and they are one way to the scans.
     """
 
     pattern: ScanPattern
@@ -122,22 +121,23 @@ class ScanPlan:
 class _Planner:
     """Collects patterns and ways; see `plan_scan`."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[str], Told]) -> None:
+        self._told = told
         self.ways: list[Way] = []
         self.opens: dict[ScanPattern, int] = {}
         self.helps: dict[ScanPattern, int] = {}
         self.digits: dict[ScanPattern, None] = {}
         self.unaided = 0
         self._plain: dict[int, int] = {}
+        self._plain_mask: dict[int, int] = {}
 
     def add(self, finder: int, alternative: Alternative) -> None:
         """Add one way through a finder's gate."""
         pattern, words, closer, group, beside = alternative
-        if not words and not closer and is_literal(pattern.regex):
+        if beside or (not words and not closer and is_literal(pattern.regex)):
             self._add_plain(finder, pattern, beside)
             return
-        held = literals(pattern.regex)
-        is_number = needs_digit(pattern.regex)
+        held, is_number = self._told(pattern.regex)
         if words and closer and is_number and not held and pattern != DIGIT:  # a pattern made for the scan
             self._add_number(pattern)
             way = self._way(Way(finder, closer, is_sure=False, group=group), [pattern])
@@ -157,15 +157,17 @@ class _Planner:
             self._way(Way(finder, closer or pattern, is_sure=closer is None, group=group), [pattern])
 
     def _add_plain(self, finder: int, pattern: ScanPattern, beside: Sequence[ScanPattern]) -> None:
-        """Add a literal. There are thousands; those of a finder are one way."""
+        """Add a literal. There are thousands; those of a finder are one way, and share its mask."""
         if finder not in self._plain:
             self._plain[finder] = self._way(Way(finder, None, is_sure=True), [])
+            self._plain_mask[finder] = 1 << self._plain[finder]
             for other in beside:
-                held = literals(other.regex)
-                if not held and needs_digit(other.regex):
+                held, is_number = self._told(other.regex)
+                if not held and is_number:
                     self._add_number(other)
                 self._help(self._plain[finder], held or (other,))
-        self.opens[pattern] = self.opens.get(pattern, 0) | 1 << self._plain[finder]
+        known = self.opens.get(pattern, 0)
+        self.opens[pattern] = known | self._plain_mask[finder] if known else self._plain_mask[finder]
 
     def _add_number(self, pattern: ScanPattern) -> None:
         self.digits[pattern] = None
@@ -187,13 +189,14 @@ class _Planner:
             self.unaided &= ~(1 << way)
 
 
-def plan_scan(gates: Sequence[Sequence[Alternative]]) -> ScanPlan:
+def plan_scan(gates: Sequence[Sequence[Alternative]], told: Callable[[str], Told] = tell) -> ScanPlan:
     """Put gates together.
 
     Args:
         gates: of the finders, by their number; one without an alternative is in no plan.
+        told: tells of a pattern's matches.
     """
-    planner = _Planner()
+    planner = _Planner(told)
     for finder, gate in enumerate(gates):
         for alternative in gate:
             planner.add(finder, alternative)

@@ -14,7 +14,7 @@ from string import ascii_letters, ascii_uppercase, digits
 from typing import Any, NamedTuple
 
 from pipeline.detect.scan import ScanPattern
-from pipeline.detect.traits import REPEATS, takes_char
+from pipeline.detect.traits import REPEATS, needs_digit, takes_char
 
 _STRINGS_MAX = 256
 _SETS_MAX = 512
@@ -55,6 +55,23 @@ _UNKNOWN = _Known(None, _EMPTY, None)
 def is_literal(regex: str) -> bool:
     """Say whether a pattern is a plain text, some of it escaped."""
     return bool(_LITERAL.fullmatch(regex))
+
+
+class Told(NamedTuple):
+    """What can be told of a pattern's matches.
+
+    Attributes:
+        held: patterns of literals of which one matches in each; empty if that cannot be told.
+        is_number: whether each holds a digit.
+    """
+
+    held: tuple[ScanPattern, ...]
+    is_number: bool
+
+
+def tell(regex: str) -> Told:
+    """Tell of a pattern's matches what scans can go by."""
+    return Told(literals(regex), needs_digit(regex))
 
 
 def literals(regex: str) -> tuple[ScanPattern, ...]:

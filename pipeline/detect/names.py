@@ -5,10 +5,12 @@ gazetteer says which words can be one. What is found once is found again whereve
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from re import escape
 from typing import Any
 
 from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.gazetteer import Lexicon, Word, key, load_tables
+from pipeline.detect.literals import is_literal, literals
 from pipeline.detect.namecues import FILE, Cue, CuePattern, cues_from_json
 from pipeline.detect.nameevidence import (
     EVIDENCE,
@@ -35,6 +37,8 @@ CHARS_A_CUE = 24
 """A text may have 1,000 cues, or one in 24 characters if that is more; beyond, it is redacted whole."""
 _REACH_CHARS = 128
 _NAME_CHARS_MIN = 3
+_SHORT_NAME_CHARS = 4
+_BEHIND_NAME = r"[ ,.:;\n)'\"-]"
 _KEYS = {
     *("why", "cues", "titles", "particles", "stop", "ambiguous", "place_before", "thing_after", "public"),
     *("more_first", "more_last", "headings"),
@@ -95,15 +99,17 @@ class Names:
 
     @property
     def gate(self) -> tuple[Alternative, ...]:
-        """Return the ways through the gate: a cue, or a given name, a space, and evidence of a person.
+        """Return the ways through the gate: a cue, or a given name and evidence of a person.
 
-        A cue that is too common to look for by itself is evidence for that.
+        A cue that is too common to look for by itself is evidence for that, but for those of few letters.
         """
-        first = (word for word in self.lexicon.first if word.isalpha() and self.lexicon.is_telling(word))
-        names = {f"{word.capitalize()} " for word in first if not is_spaceless(word[0])}
+        first = [word for word in self.lexicon.first if word.isalpha() and self.lexicon.is_telling(word)]
+        begun = {word[:size] for word in self.lexicon.weak | self.lexicon.stop for size in range(1, len(word))}
+        names = {text for word in first if not is_spaceless(word[0]) for text in _spelled(word, begun)}
         others = [Alternative(ScanPattern(regex, "m")) for regex in (self._tables.gate, *GATES)]
-        quiet = (way.pattern for cue in self.cues if not cue.is_gate for way in cue.ways)
-        beside = (*(ScanPattern(regex, "m") for regex in EVIDENCE), *dict.fromkeys(quiet))
+        quiet = dict.fromkeys(way.pattern for cue in self.cues if not cue.is_gate for way in cue.ways)
+        telling = (pattern for pattern in quiet if _is_telling(pattern))
+        beside = (*(ScanPattern(regex, "m") for regex in EVIDENCE), *telling)
         known = [Alternative(ScanPattern(name), beside=beside) for name in sorted(names)]
         return (*dict.fromkeys(way for cue in self.cues if cue.is_gate for way in cue.ways), *others, *known)
 
@@ -212,6 +218,23 @@ class Names:
             if words and not text[match.start() - 1 : match.start()].isalnum():
                 done = words[-1].end
                 yield Span(words[0].start, done, ENTITY, _AGAIN_SCORE, "name_again")
+
+
+def _is_telling(pattern: ScanPattern) -> bool:
+    held = literals(pattern.regex)
+    return bool(held) and all(len(one.regex) > _SHORT_NAME_CHARS and is_literal(one.regex) for one in held)
+
+
+def _spelled(name: str, begun: Collection[str]) -> Iterator[str]:
+    """Yield patterns of a given name as texts have it: in capitals or with one.
+
+    A short one, or one with which an ordinary word begins, is followed by what may stand behind it.
+    """
+    written = escape(name.capitalize())
+    if len(name) > _SHORT_NAME_CHARS and name not in begun:
+        yield from (written, escape(name.upper()))
+    else:
+        yield written + _BEHIND_NAME
 
 
 def _is_backed(finding: Finding, places: Sequence[int], numbers: Sequence[int]) -> bool:

@@ -35,6 +35,8 @@ _CASES_UTF8 = tuple((wide.encode(), str(plain).encode()) for wide, plain in _CAS
 _CASELESS = re.compile(r"\(\?[a-z]*i")
 _FORMAT = 5
 _SIZE_BYTES = 8
+_FILES_MAX = 64
+"""So many files stay in the cache, the newest: a policy has about five."""
 
 
 Form = Literal["bytes", "wide bytes", "unicode"]
@@ -124,11 +126,11 @@ def make_matchers(
     import hyperscan  # noqa: PLC0415 - most commands never detect anything
 
     key = [tuple(group) for group in groups], form
-    path = _cache_path(hyperscan, cache_dir, key)
-    databases = _unpacked(hyperscan, _read_private(path), len(groups))
+    path = cache_path(cache_dir, "db", (getattr(hyperscan, "__version__", ""), key))
+    databases = _unpacked(hyperscan, read_private(path), len(groups))
     if databases is None:
         databases = [_compile(hyperscan, group, form) if group else None for group in groups]
-        _write_private(path, _packed(hyperscan, databases))
+        write_private(path, _packed(hyperscan, databases))
     return [None if database is None else Matcher(database) for database in databases]
 
 
@@ -196,14 +198,15 @@ def _prepared(pattern: ScanPattern, form: Form) -> tuple[str, set[str]]:
     return (fit_bytes(text), names) if text.isascii() else (text, names | {"UTF8"})
 
 
-def _cache_path(hyperscan: Any, cache_dir: Path | None, key: object) -> Path | None:
+def cache_path(cache_dir: Path | None, kind: str, key: object) -> Path | None:
+    """Return where something is kept that is made of the key alone; None for nowhere."""
     if cache_dir is None:
         return None
-    content = repr((_FORMAT, hyperscan.__version__, key))
-    return cache_dir / f"scan-{hashlib.sha256(content.encode()).hexdigest()[:32]}.db"
+    content = repr((_FORMAT, key))
+    return cache_dir / f"scan-{hashlib.sha256(content.encode()).hexdigest()[:32]}.{kind}"
 
 
-def _read_private(path: Path | None) -> bytes | None:
+def read_private(path: Path | None) -> bytes | None:
     """Return a file that only its owner, who runs this process, can have written; else None."""
     if path is None:
         return None
@@ -217,7 +220,7 @@ def _read_private(path: Path | None) -> bytes | None:
         return None
 
 
-def _write_private(path: Path | None, data: bytes) -> None:
+def write_private(path: Path | None, data: bytes) -> None:
     """Write a file whole or not at all; a cache that cannot be written costs time, nothing else."""
     if path is None:
         return
@@ -226,5 +229,8 @@ def _write_private(path: Path | None, data: bytes) -> None:
         with NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(data)
         Path(file.name).replace(path)
+        made = sorted(path.parent.glob("scan-*"), key=lambda one: one.stat().st_mtime)
+        for old in made[:-_FILES_MAX]:
+            old.unlink(missing_ok=True)
     except OSError:
         return

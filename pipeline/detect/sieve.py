@@ -10,13 +10,27 @@ only what needs it is in one: patterns with `\w`, or with a letter beyond ASCII.
 first, and then, with its digits and spaces made those of ASCII, as bytes through the others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from pipeline.detect.gates import Alternative, ScanPlan, plan_scan
+from pipeline.detect.literals import Told, tell
 from pipeline.detect.loosen import is_wide
-from pipeline.detect.scan import MARKER, Matcher, make_matchers, plain, relocatable, to_bytes
+from pipeline.detect.scan import (
+    MARKER,
+    Matcher,
+    ScanPattern,
+    cache_path,
+    make_matchers,
+    plain,
+    read_private,
+    relocatable,
+    to_bytes,
+    write_private,
+)
 from pipeline.detect.traits import needs_wide
 
 
@@ -36,11 +50,12 @@ class Sieve:
             cache_dir: where compiled databases are kept; None for nowhere.
         """
         known = [gate if all(relocatable([way.pattern for way in gate])) else () for gate in gates]
-        plan = plan_scan(known)
+        told = _told(known, cache_dir)
+        plan = plan_scan(known, told)
         groups, close = _closely(plan, cache_dir)
         if refused := _refused(plan, groups, close):
             known = [() if finder in refused else gate for finder, gate in enumerate(known)]
-            plan = plan_scan(known)
+            plan = plan_scan(known, told)
             groups, close = _closely(plan, cache_dir)
         self.plan = plan
         self.always = [finder for finder, gate in enumerate(known) if not gate]
@@ -151,6 +166,31 @@ class _Scans:
     def data(self, text: str) -> bytes:
         """Return a text's bytes, with its digits and spaces made those of ASCII."""
         return to_bytes(text if text.isascii() else plain(text))
+
+
+def _told(gates: Sequence[Sequence[Alternative]], cache_dir: Path | None) -> Callable[[str], Told]:
+    """Return what can be told of the gates' patterns. Telling takes seconds, so it is kept in the cache too."""
+    ways = [way for gate in gates for way in gate if not way.beside]
+    beside = {pattern for gate in gates for way in gate[-1:] for pattern in way.beside}
+    regexes = sorted({way.pattern.regex for way in ways} | {pattern.regex for pattern in beside})
+    path = cache_path(cache_dir, "json", regexes)
+    told = _read_told(read_private(path), len(regexes))
+    if told is None:
+        told = [tell(regex) for regex in regexes]
+        write_private(path, json.dumps(told).encode())
+    known = dict(zip(regexes, told, strict=True))
+    return lambda regex: known[regex] if regex in known else tell(regex)
+
+
+def _read_told(saved: bytes | None, count: int) -> list[Told] | None:
+    """Return what was kept; None for what is no such file."""
+    with suppress(ValueError, TypeError):
+        told = [
+            Told(tuple(ScanPattern(str(regex), str(flags)) for regex, flags in held), bool(is_number))
+            for held, is_number in json.loads(saved or b"")
+        ]
+        return told if len(told) == count else None
+    return None
 
 
 def _hits(matcher: Matcher | None, data: bytes, numbers: Sequence[int]) -> list[int]:

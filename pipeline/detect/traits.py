@@ -28,7 +28,11 @@ def needs_digit(regex: str) -> bool:
 
 def needs_wide(regex: str) -> bool:
     """Say whether every match of a pattern holds a character beyond ASCII. False where that cannot be told."""
-    return not regex.isascii() and _every_match_holds(regex, lambda char: not char.isascii(), is_digits=False)
+    if regex.isascii():
+        return False
+    if regex.isalpha():  # thousands are plain words
+        return True
+    return _every_match_holds(regex, lambda char: not char.isascii(), is_digits=False)
 
 
 def stays_in_line(regex: str, *, dot_is_any: bool) -> bool:

@@ -41,6 +41,7 @@ class BodyRules:
     Attributes:
         keys: rules of each key, first that applies wins.
         secret_keys: entity type of what stands under a key, by the key's normalized name.
+        column_heads: the same for heads of columns that tell only beside another such head.
         known_keys: keys of the APIs themselves, not scanned.
         known_values: values of the APIs themselves, not scanned.
         known_numbers: keys whose integers are never phones or cards.
@@ -50,6 +51,7 @@ class BodyRules:
 
     keys: Mapping[str, tuple[KeyRule, ...]]
     secret_keys: Mapping[str, str]
+    column_heads: Mapping[str, str]
     known_keys: frozenset[str]
     known_values: frozenset[str]
     known_numbers: frozenset[str]
@@ -80,10 +82,10 @@ def compile_body_rules(data: Mapping[str, Any]) -> BodyRules:
                 rule = KeyRule(action, entry.get("beside", ""), frozenset(entry.get("values", ())))
                 keys.setdefault(entry["key"], []).append(rule)
         vocabulary, lists = data["vocabulary"], data["coded_lists"]
-        secrets = {normalize_key(k): e for e, names in data["secret_keys"].items() if e != "why" for k in names}
         rules = BodyRules(
             keys={key: tuple(found) for key, found in keys.items()},
-            secret_keys=secrets,
+            secret_keys=_entities(data["secret_keys"]),
+            column_heads=_entities(data["column_heads"]),
             known_keys=frozenset(vocabulary["keys"]),
             known_values=frozenset(vocabulary["values"]),
             known_numbers=frozenset(vocabulary["numbers"]),
@@ -96,3 +98,8 @@ def compile_body_rules(data: Mapping[str, Any]) -> BodyRules:
     if problem:
         raise PolicyError(problem)
     return rules
+
+
+def _entities(section: Mapping[str, Any]) -> dict[str, str]:
+    """Return entity types by normalized key."""
+    return {normalize_key(key): entity for entity, keys in section.items() if entity != "why" for key in keys}
