@@ -128,8 +128,7 @@ class _Planner:
         self.helps: dict[ScanPattern, int] = {}
         self.digits: dict[ScanPattern, None] = {}
         self.unaided = 0
-        self._plain: dict[int, int] = {}
-        self._plain_mask: dict[int, int] = {}
+        self._plain: dict[tuple[int, tuple[ScanPattern, ...]], int] = {}
 
     def add(self, finder: int, alternative: Alternative) -> None:
         """Add one way through a finder's gate."""
@@ -156,18 +155,19 @@ class _Planner:
                 self._add_number(pattern)
             self._way(Way(finder, closer or pattern, is_sure=closer is None, group=group), [pattern])
 
-    def _add_plain(self, finder: int, pattern: ScanPattern, beside: Sequence[ScanPattern]) -> None:
+    def _add_plain(self, finder: int, pattern: ScanPattern, beside: tuple[ScanPattern, ...]) -> None:
         """Add a literal. There are thousands; those of a finder are one way, and share its mask."""
-        if finder not in self._plain:
-            self._plain[finder] = self._way(Way(finder, None, is_sure=True), [])
-            self._plain_mask[finder] = 1 << self._plain[finder]
+        mask = self._plain.get((finder, beside))
+        if mask is None:
+            way = self._way(Way(finder, None, is_sure=True), [])
+            mask = self._plain[finder, beside] = 1 << way
             for other in beside:
                 held, is_number = self._told(other.regex)
                 if not held and is_number:
                     self._add_number(other)
-                self._help(self._plain[finder], held or (other,))
+                self._help(way, held or (other,))
         known = self.opens.get(pattern, 0)
-        self.opens[pattern] = known | self._plain_mask[finder] if known else self._plain_mask[finder]
+        self.opens[pattern] = known | mask if known else mask
 
     def _add_number(self, pattern: ScanPattern) -> None:
         self.digits[pattern] = None

@@ -62,9 +62,13 @@ def loosen(regex: str) -> str:
         return match.group() if top <= _COUNTED_MAX else f"{{{min(low, _COUNTED_MAX)},}}"
 
     plain = _TRAILING.sub(_or_end, _LEADING.sub(_or_start, _NAMED.sub("(", regex)))
+    return _COUNT.sub(wider, _without_lookarounds(plain))
+
+
+def _without_lookarounds(regex: str) -> str:
     for _ in range(3):  # one within another
-        plain = _LOOKAROUND.sub("", plain)
-    return _COUNT.sub(wider, plain)
+        regex = _LOOKAROUND.sub("", regex)
+    return regex
 
 
 def fit_bytes(regex: str) -> str:
@@ -146,4 +150,6 @@ def is_wide(regex: str) -> bool:
     r"""Say whether a pattern can need a letter beyond ASCII: it names one, or has ``\w`` or ``\B``."""
     if not regex.isascii() or "\\" not in regex:  # thousands are plain words
         return not regex.isascii()
-    return any(escape in loosen(regex) for escape in (r"\w", r"\B", r"\p", r"\P", r"\X"))
+    # What may not stand around it needs none: as bytes, a letter beyond ASCII is taken for one that may.
+    bare = _without_lookarounds(regex)
+    return any(escape in bare for escape in (r"\w", r"[^\W", r"\B", r"\p", r"\P", r"\X"))

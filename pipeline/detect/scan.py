@@ -33,7 +33,6 @@ _SPACES = bytes.maketrans(b"\x1c\x1d\x1e\x1f", b"    ")
 _CASES: Mapping[str, str | int | None] = {"\u0130": "I", "\u0131": "i", "\u017f": "s", "\u212a": "K"}
 _CASES_UTF8 = tuple((wide.encode(), str(plain).encode()) for wide, plain in _CASES.items())
 _CASELESS = re.compile(r"\(\?[a-z]*i")
-_FORMAT = 5
 _SIZE_BYTES = 8
 _FILES_MAX = 64
 """So many files stay in the cache, the newest: a policy has about five."""
@@ -198,11 +197,21 @@ def _prepared(pattern: ScanPattern, form: Form) -> tuple[str, set[str]]:
     return (fit_bytes(text), names) if text.isascii() else (text, names | {"UTF8"})
 
 
+@cache
+def _code_digest() -> str:
+    """Return a digest of the code that decides what is made of patterns: other code makes other files."""
+    digest = hashlib.sha256()
+    for name in ("gates", "literals", "loosen", "scan", "traits"):
+        with suppress(OSError):
+            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
 def cache_path(cache_dir: Path | None, kind: str, key: object) -> Path | None:
     """Return where something is kept that is made of the key alone; None for nowhere."""
     if cache_dir is None:
         return None
-    content = repr((_FORMAT, key))
+    content = repr((_code_digest(), key))
     return cache_dir / f"scan-{hashlib.sha256(content.encode()).hexdigest()[:32]}.{kind}"
 
 
