@@ -14,15 +14,20 @@ from pipeline.detect.spans import Span
 class Stock:
     """A stock AnalyzerEngine over the table's Presidio classes, and the table's rules of what counts."""
 
-    def __init__(self, recognizers: Sequence[Recognizer]) -> None:
-        """Build the engine over the classes of these recognizers; patterns of our own are left out."""
+    def __init__(self, recognizers: Sequence[Recognizer], made_otherwise: Sequence[Any] | None = None) -> None:
+        """Build the engine over the classes of these recognizers; patterns of our own are left out.
+
+        Args:
+            recognizers: lethe's.
+            made_otherwise: Presidio's own objects for them, where they are of no class by their name.
+        """
         from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers  # noqa: PLC0415
         from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer  # noqa: PLC0415
 
         self.judges = {judge.rule.name: judge for judge in recognizers if not judge.rule.regex}
         self.names = set(self.judges)
-        made: list[Any] = []
-        for rule in [judge.rule for judge in self.judges.values()]:
+        made: list[Any] = list(made_otherwise or ())
+        for rule in [judge.rule for judge in self.judges.values() if made_otherwise is None]:
             recognizer = getattr(predefined_recognizers, rule.name)
             context = list(rule.context_words) or None
             made.append(recognizer(context=context, supported_language="en", **rule.options))

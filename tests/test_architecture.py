@@ -33,6 +33,7 @@ DOORS = {
     "tldextract": {"pipeline.detect.presidio"},
     "regex": {"pipeline.detect.presidio"},
     "hyperscan": {"pipeline.detect.scan"},
+    "yaml": {"pipeline.policy.files"},
     "phonenumbers": {"pipeline.detect.phones"},
     "stdnum": {"pipeline.detect.checksums"},
     "faker": {"pipeline.detect.gazetteer"},

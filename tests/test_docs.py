@@ -29,7 +29,7 @@ DEPENDENCIES = {
     "Embedded store": PROJECT["project"]["optional-dependencies"]["embedded"],
     "Development": PROJECT["dependency-groups"]["dev"],
 }
-IMPORT_NAMES = {"kafka-python": "kafka", "faust-streaming": "faust", "python-stdnum": "stdnum"}
+IMPORT_NAMES = {"kafka-python": "kafka", "faust-streaming": "faust", "python-stdnum": "stdnum", "pyyaml": "yaml"}
 ADR_PARTS = ["Context", "Decision", "Rejected", "Measured"]
 IGNORED = [".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split())]
 # Hosts that only a machine's own set-up may name, and folders that exist on one machine only.

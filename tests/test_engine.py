@@ -2,7 +2,9 @@
 
 import base64
 import quopri
+import socket
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -14,7 +16,7 @@ from pipeline.detect.detector import make_engine
 from pipeline.detect.engine import BLOCK_CHARS, LONG_CHARS, Engine, blocks
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.reading import read
-from pipeline.detect.rules import rules_from_json
+from pipeline.detect.rules import Rule, rules_from_json
 from pipeline.detect.seams import runs
 from pipeline.detect.spans import OwnIdentifier, Span, merge_spans
 from pipeline.errors import PolicyError
@@ -133,6 +135,23 @@ def test_a_reading_knows_where_its_letters_stand() -> None:
     assert reading.text == "a@bcA"
     assert [text[slice(*reading.original(at, at + 1))] for at in range(5)] == ["a", "%40", "b\u200b", "c", "\uff21"]
     assert read("plain") is None
+
+
+def test_detection_opens_no_socket(detector: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked up over a network (policy §6): with sockets blocked, all that is found is still found."""
+    rules = [finder for finder in detector._finders if isinstance(finder, Rule)]
+    texts = [*(str(rule.examples[0]) for rule in rules), MAIL, "+49 30 23125 837", "203.0.113.77", "http://a.example/x"]
+    found_before = detector.find_spans(texts, OWN)
+    calls: list[object] = []
+
+    def refuse(*args: object, **_: object) -> NoReturn:
+        calls.append(args)
+        raise OSError
+
+    for name in ("socket", "getaddrinfo", "gethostbyname", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    assert detector.find_spans(texts, OWN) == found_before
+    assert calls == []
 
 
 def test_a_long_text_is_found_in_as_a_short_one(detector: Engine) -> None:

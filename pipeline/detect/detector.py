@@ -9,7 +9,7 @@ from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.gates import Finder
 from pipeline.detect.names import Names
-from pipeline.detect.presidio import make_recognizers
+from pipeline.detect.presidio import make_owners_recognizers, make_recognizers
 from pipeline.detect.rules import rules_from_json
 from pipeline.detect.sieve import Sieve
 from pipeline.detect.views import VIEWERS, Viewer
@@ -32,7 +32,7 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
     for rule in rules:
         if rule.entity not in table.entities:
             raise PolicyError(f"rule {rule.name}: its entity is not declared in entities.json")
-    recognizers = make_recognizers(table)
+    recognizers = [*make_recognizers(table), *make_owners_recognizers(table, policy.recognizers)]
     finders: list[Finder] = [
         *(recognizer for recognizer in recognizers if not recognizer.rule.yields),
         *(rule for rule in rules if table.entities[rule.entity].enabled),

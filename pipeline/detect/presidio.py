@@ -11,6 +11,8 @@ Importing Presidio takes seconds, so the factory does it, not this module.
 
 import logging
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +71,67 @@ def make_recognizers(table: EntityTable, *, regex_timeout_s: float = 10.0) -> li
             Recognizer(kept, score_min, recognizer, context, _gate(rule, recognizer, score_min), *compiled)
         )
     return recognizers
+
+
+def make_owners_recognizers(
+    table: EntityTable, document: Mapping[str, Any], *, regex_timeout_s: float = 10.0
+) -> list[Recognizer]:
+    """Build the recognizers that the policy's owner wrote, in Presidio's own YAML.
+
+    Args:
+        table: entity types.
+        document: the file, parsed: ``recognizers``, each with ``name``, ``supported_entity``, ``patterns`` or
+            ``deny_list``, and ``context``; perhaps ``global_regex_flags`` and ``enabled``. One finds in every language.
+        regex_timeout_s: as for `make_recognizers`.
+
+    Raises:
+        PolicyError: one of them is not as Presidio wants it, its entity type is not declared, or its name is taken.
+    """
+    import regex  # noqa: PLC0415 - as above
+    from presidio_analyzer import Pattern, PatternRecognizer  # noqa: PLC0415 - as above
+    from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer  # noqa: PLC0415 - as above
+    from presidio_analyzer.nlp_engine import NlpArtifacts  # noqa: PLC0415 - as above
+
+    context = Context(LemmaContextAwareEnhancer(context_matching_mode="whole_word"), NlpArtifacts, regex.compile(WORD))
+    taken = {rule.name for rule in table.recognizers}
+    recognizers = []
+    for number, entry in enumerate(document.get("recognizers") or ()):
+        name, entity, options = _owners_options(entry, number, document, table)
+        if name in taken:
+            raise PolicyError(f"recognizers: {name}: there is another one of this name; give it its own")
+        taken.add(name)
+        if not entry.get("enabled", True) or not table.entities[entity].enabled:
+            continue
+        made: Any = None
+        with suppress(Exception):  # whatever Presidio makes of what it does not expect
+            made = PatternRecognizer.from_dict(options)
+            _make_strict(made, Pattern, regex_timeout_s)
+        if made is None or not made.patterns:
+            raise PolicyError(f"recognizers: {name}: Presidio cannot read it; it needs patterns, or a deny_list")
+        rule = RecognizerRule(name, entity, "of the policy's owner", lines=_stays_in_line(made))
+        score_min = table.entities[entity].score_min
+        recognizers.append(Recognizer(rule, score_min, made, context, _gate(rule, made, score_min)))
+    return recognizers
+
+
+def _owners_options(
+    entry: Any, number: int, document: Mapping[str, Any], table: EntityTable
+) -> tuple[str, str, dict[str, Any]]:
+    """Return the name, the entity type, and what `PatternRecognizer.from_dict` is to be given."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise PolicyError(f"recognizers: number {number + 1} has no name")
+    name: str = entry["name"]
+    if entry.get("type", "custom") != "custom":
+        raise PolicyError(f"recognizers: {name}: enable Presidio's own in entities.json; only custom ones stand here")
+    entity = str(entry.get("supported_entity"))
+    if entity not in table.entities:
+        raise PolicyError(f"recognizers: {name}: its supported_entity is not declared; add it to entities.json")
+    languages = [one for one in entry.get("supported_languages") or () if isinstance(one, dict)]
+    words = [word for one in (entry, *languages) for word in one.get("context") or ()]
+    kept = {key: entry[key] for key in ("patterns", "deny_list", "deny_list_score") if key in entry}
+    flags = entry.get("global_regex_flags", document.get("global_regex_flags"))
+    more = {} if flags is None else {"global_regex_flags": flags}
+    return name, entity, {"name": name, "supported_entity": entity, "context": words or None, **kept, **more}
 
 
 def _gate(rule: RecognizerRule, recognizer: Any, score_min: float) -> tuple[Alternative, ...]:

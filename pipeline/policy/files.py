@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import yaml
 
 from pipeline.errors import PolicyError
 
@@ -25,6 +26,7 @@ class PolicyFiles:
         sinks: sinks by name.
         entities, allow, names, common_words, body: what detection and the content walk go by.
         rules: detection's own rules, by file name.
+        recognizers: those of the policy's owner in Presidio's YAML; empty when policy.json names no such file.
         meta: metaschemas by name.
         paths: path below the schemas folder of each of the above, for messages.
         digest: 16 hex digits over all of them.
@@ -41,6 +43,7 @@ class PolicyFiles:
     common_words: Document
     body: Document
     rules: Mapping[str, Document]
+    recognizers: Document
     meta: Mapping[str, Document]
     paths: Mapping[str, str]
     digest: str
@@ -74,6 +77,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
         catalogues = reader.read_folder(main["catalogues"])
         sinks = reader.read_folder(main["sinks"])
         rules = reader.read_folder(main["rules"])
+        recognizers = reader.read_yaml(main["recognizers"]) if "recognizers" in main else {}
     except KeyError as error:
         missing = str(error.args[0])
     else:
@@ -90,6 +94,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
             sinks,
             **named,
             rules=rules,
+            recognizers=recognizers,
             meta=meta,
             paths=paths,
             digest=reader.digest(),
@@ -98,7 +103,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
 
 
 class _Reader:
-    """Reads JSON files below one folder and keeps a digest of all that it read."""
+    """Reads JSON and YAML files below one folder and keeps a digest of all that it read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -120,9 +125,30 @@ class _Reader:
         if problem:
             raise PolicyError(problem)
         if count:
-            canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
-            self._seen[path] = hashlib.sha256(canonical).hexdigest()
+            self._count(path, document)
         return document
+
+    def read_yaml(self, path: str) -> Document:
+        document: Document
+        file = self._folder / path
+        problem = ""
+        try:
+            document = yaml.safe_load(file.read_bytes())
+            if not isinstance(document, dict):
+                problem = f"{file}: must hold a mapping"
+            else:
+                self._count(path, document)
+        except OSError as error:
+            problem = f"{file}: cannot be read ({error.strerror})"
+        except (yaml.YAMLError, TypeError):  # of a key or value that JSON has not, too
+            problem = f"{file}: not YAML of texts, numbers, lists and mappings"
+        if problem:
+            raise PolicyError(problem)
+        return document
+
+    def _count(self, path: str, document: Document) -> None:
+        canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+        self._seen[path] = hashlib.sha256(canonical).hexdigest()
 
     def read_folder(self, path: str) -> dict[str, Document]:
         files = sorted((self._folder / path).glob("*.json"))

@@ -59,6 +59,7 @@ class Policy:
     user_agents: Document = field(repr=False)
     entities: Document = field(repr=False)
     rules: Mapping[str, Document] = field(repr=False)
+    recognizers: Document = field(repr=False)
     allow: Document = field(repr=False)
     names: Document = field(repr=False)
     common_words: frozenset[str] = field(repr=False)
@@ -95,6 +96,7 @@ def compile_policy(files: PolicyFiles, limits: Limits) -> Policy:
         user_agents=files.catalogues.get("user_agents", {}),
         entities=files.entities,
         rules=files.rules,
+        recognizers=files.recognizers,
         allow=files.allow,
         names=files.names,
         common_words=frozenset(files.common_words.get("words", ())),
