@@ -18,7 +18,8 @@ LONG_CHARS = 1 << 12
 """A text from this length on is scanned in blocks."""
 BLOCK_CHARS = 1 << 11
 OVERLAP_CHARS = 1 << 9
-"""Each block is scanned together with so much of its neighbours; what can be longer looks at the whole text."""
+"""Each block is scanned together with so much of its neighbours."""
+_SHARED_CHARS = 2 * OVERLAP_CHARS - 2  # less the characters around a match that its pattern may look at
 
 
 class Engine:
@@ -46,8 +47,8 @@ class Engine:
         self._sieve = sieve
         self._allowed = allowed
         self._common_words = common_words
-        # A finder of what can be longer than blocks overlap looks at the whole text.
-        far = [number for number, finder in enumerate(finders) if getattr(finder, "reach", 0) > OVERLAP_CHARS]
+        # A finder of what can be longer than what two blocks are both scanned with looks at the whole text.
+        far = [number for number, finder in enumerate(finders) if getattr(finder, "reach", 0) > _SHARED_CHARS]
         self._far = sieve.ways_of(far)
 
     def find_spans(self, texts: Sequence[str], own: Sequence[OwnIdentifier] = ()) -> list[Sequence[Span] | None]:

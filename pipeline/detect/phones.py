@@ -19,7 +19,7 @@ _PREFIXES = ("0", "1", "90")
 _PREFIX_CHARS_MAX = 8
 _PREFIX_DIGITS = 3
 _GROUP_DIGITS_MAX = 17
-_TEXT_DIGITS_MAX = 60
+_TEXT_DIGITS_MAX = 200
 _DESCRIPTIONS = (
     *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
     *("personal_number", "voip", "pager", "uan", "voicemail"),
@@ -40,7 +40,10 @@ class Plans:
         self._kinds: dict[str, dict[int, list[tuple[int, Any]]]] = {}
 
     def regions_for(self, text: str) -> tuple[str, ...]:
-        """Return the regions in which a number in a text may be valid; all of them where that cannot be told."""
+        """Return the regions in which a number in a text may be valid; all of them where that cannot be told.
+
+        A number with a plus sign is the same in all of them, and not looked at.
+        """
         groups = _GROUP.findall(text)
         digits = "".join(groups)
         if (
@@ -48,8 +51,7 @@ class Plans:
             or len(digits) > _TEXT_DIGITS_MAX
             or max(map(len, groups)) > _GROUP_DIGITS_MAX
             or _ABROAD.search(text)
-            or "+" in text
-            or not text.isascii()
+            or any(char.isdigit() and not char.isascii() for char in text)
         ):
             return self.regions
         found = 0
@@ -89,6 +91,8 @@ def _endings(groups: Sequence[str], digits: str, prefixes: tuple[str, ...]) -> I
         begin = end_of_first - len(groups[first])
         offsets = _PREFIX_CHARS_MAX if digits.startswith(prefixes, begin) else 0
         for end in ends[first:]:
+            if end - begin > _GROUP_DIGITS_MAX + offsets:
+                break
             for start in range(begin, begin + offsets + 1):
                 if _PREFIX_DIGITS <= end - start <= _GROUP_DIGITS_MAX:
                     yield digits[start:end]

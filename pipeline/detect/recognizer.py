@@ -63,8 +63,8 @@ class PlusFirst:
     """A phone recognizer that asks few of its regions.
 
     A number with a plus sign is the same in every region: when one region's only finding is such a number, and no
-    digit stands outside it, every other region finds just that. Otherwise only the regions are asked in which a number
-    of the text may be valid.
+    digit stands outside it, every other region finds just that. Otherwise those regions are asked in which a number
+    of the text may be valid, and one for numbers with a plus sign.
     """
 
     def __init__(self, recognizer: Any, regions_for: Callable[[str], Sequence[str]]) -> None:
@@ -76,14 +76,17 @@ class PlusFirst:
 
     def analyze(self, text: str, entities: list[str], artifacts: Any) -> Any:
         """Find phone numbers, as the recognizer of all regions does."""
+        regions = self._regions_for(text)
         if "+" in text or "\uff0b" in text:
-            results = self._of(self._recognizer.supported_regions[:1]).analyze(text, entities, artifacts)
+            first = self._recognizer.supported_regions[0]
+            regions = tuple(dict.fromkeys((first, *regions)))
+            results = self._of((first,)).analyze(text, entities, artifacts)
             if len(results) == 1:
                 found = results[0]
                 rest = text[: found.start] + text[found.end :]
                 if text[found.start] in "+\uff0b" and not any(char.isdigit() for char in rest):
                     return results
-        return self._of(self._regions_for(text)).analyze(text, entities, artifacts)
+        return self._of(regions).analyze(text, entities, artifacts)
 
     def _of(self, regions: Sequence[str]) -> Any:
         asked = copy(self._recognizer)
