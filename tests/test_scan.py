@@ -91,9 +91,8 @@ def test_a_looser_pattern_matches_wherever_the_given_one_does(text: str, pattern
 
 
 def test_loosening_drops_bounds_and_lookarounds() -> None:
-    """Long repetitions lose their upper bound, short ones keep it; lookarounds inside go, those around are kept."""
-    assert loosen(r"(?<![a-z])sk-(?P<key>[A-Z]{20,200})(?!\d)x{2,3}y{9}") == r"(?:^|[^a-z])sk-([A-Z]{8,})x{2,3}y{8,}"
-    assert loosen(r"(?<![^\W_])id(?![\w-])") == r"(?:^|[\W_])id(?:[^\w-]|$)"
+    """Long repetitions lose their upper bound, short ones keep it, and lookarounds go."""
+    assert loosen(r"(?<![a-z])sk-(?P<key>[A-Z]{20,200})(?!\d)x{2,3}y{9}") == r"sk-([A-Z]{8,})x{2,3}y{8,}"
     assert fit_bytes(r"(?:a[^\n]{0,4}?b).c\S?[^x]+\.") == r"(?:a[^\n]{0,}?b).{1,4}c\S{0,4}[^x]+\."
 
 

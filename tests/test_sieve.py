@@ -35,7 +35,8 @@ def held(regex: str) -> set[str]:
         (r"\bno\d", {r"(?:^|[^A-Za-z0-9])no"}),
         (r"d(?<![^\W_]d)l\d", {r"(?:^|[^A-Za-z0-9])dl"}),
         (r"D(?<![^\W_a-z]D)[Ll]\d", {r"(?:^|[^A-Z0-9])D(?i:l)"}),
-        (r"(?<![A-Za-z0-9])ni\d", {r"(?:^|[^A-Za-z0-9])ni"}),
+        (r"(?<!\w)ni\d", {r"(?:^|[^A-Za-z0-9])ni"}),
+        (r"(?<![A-Za-z0-9])ni\d", set()),  # a digit of another script may stand there, and is scanned as one of ASCII
         (r"(?<!x)ni\d", set()),
         (r"(?i)straße \d", {r"straße\ "}),
         (r"様", {"様"}),

@@ -28,7 +28,10 @@ _LITERAL = re.compile(r"(?:[^\\.^$*+?{}\[\]|()]|\\[^A-Za-z0-9])+")
 _WORD_BEGINS, _CAPITAL_BEGINS = "\ue000", "\ue001"  # no letter or digit before; a capital, and no other before
 _MARKS = _WORD_BEGINS + _CAPITAL_BEGINS
 _MARKED_CHARS_MAX = 2
-_CAPITALS = frozenset(ascii_uppercase + digits)
+# Scans take digits of other scripts, and letters with a case in ASCII, for those of ASCII: `pipeline.detect.scan`.
+_TAKEN_FOR_ASCII = "\u0967\u0661\u212a\u0130"
+_CAPITALS = frozenset(ascii_uppercase + digits + _TAKEN_FOR_ASCII)
+_LETTERS_AND_DIGITS = frozenset(ascii_letters + digits + _TAKEN_FOR_ASCII + "\u017f\u0131")
 
 Strings = frozenset[str]
 _EMPTY: Strings = frozenset({""})
@@ -184,8 +187,8 @@ def _mark(kind: str, value: Any, run: Strings) -> str:
             return ""
     elif run != _EMPTY:
         return ""
-    held = {char for char in ascii_letters + digits if _holds_char(before, char)}
-    if len(held) == len(ascii_letters + digits):
+    held = {char for char in _LETTERS_AND_DIGITS if _holds_char(before, char)}
+    if held == _LETTERS_AND_DIGITS:
         return _WORD_BEGINS
     is_capital = rest and str(rest[0][0]) == "LITERAL" and chr(rest[0][1]) in _CAPITALS
     return _CAPITAL_BEGINS if is_capital and held >= _CAPITALS else ""

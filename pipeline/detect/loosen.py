@@ -11,8 +11,6 @@ from typing import Any
 
 _NAMED = re.compile(r"\(\?P<\w+>")
 _LOOKAROUND = re.compile(r"\(\?<?[!=](?:[^()\[\]\\]|\\.|\[(?:[^\]\\]|\\.)*\])*\)")
-_LEADING = re.compile(r"\A\(\?<!\[(?P<class>(?:[^\]\\]|\\.)+)\]\)")
-_TRAILING = re.compile(r"\(\?!\[(?P<class>(?:[^\]\\]|\\.)+)\]\)\Z")
 _COUNT = re.compile(r"(?<!\\)\{(?P<low>\d+)(?:,(?P<high>\d*))?\}")
 _COUNTED_MAX = 8
 _OPENING = r"\((?:\?(?:P<\w+>|[:=!]|<[=!]|[a-zA-Z]+\)))?"
@@ -40,19 +38,6 @@ _CLASSES = {
 }
 
 
-def _or_start(match: re.Match[str]) -> str:
-    """What may not stand before: something else does, or nothing."""
-    return f"(?:^|[{_inverse(match['class'])}])"
-
-
-def _or_end(match: re.Match[str]) -> str:
-    return f"(?:[{_inverse(match['class'])}]|$)"
-
-
-def _inverse(inner: str) -> str:
-    return inner[1:] if inner.startswith("^") else f"^{inner}"
-
-
 def loosen(regex: str) -> str:
     """Return a pattern that matches wherever the given one does, and is small as an automaton."""
 
@@ -61,8 +46,7 @@ def loosen(regex: str) -> str:
         top = low if high is None else int(high) if high else _COUNTED_MAX + 1
         return match.group() if top <= _COUNTED_MAX else f"{{{min(low, _COUNTED_MAX)},}}"
 
-    plain = _TRAILING.sub(_or_end, _LEADING.sub(_or_start, _NAMED.sub("(", regex)))
-    return _COUNT.sub(wider, _without_lookarounds(plain))
+    return _COUNT.sub(wider, _without_lookarounds(_NAMED.sub("(", regex)))
 
 
 def _without_lookarounds(regex: str) -> str:
@@ -150,6 +134,5 @@ def is_wide(regex: str) -> bool:
     r"""Say whether a pattern can need a letter beyond ASCII: it names one, or has ``\w`` or ``\B``."""
     if not regex.isascii() or "\\" not in regex:  # thousands are plain words
         return not regex.isascii()
-    # What may not stand around it needs none: as bytes, a letter beyond ASCII is taken for one that may.
     bare = _without_lookarounds(regex)
     return any(escape in bare for escape in (r"\w", r"[^\W", r"\B", r"\p", r"\P", r"\X"))
