@@ -30,7 +30,8 @@ def files_with(**changes: Break) -> PolicyFiles:
         change(documents[name])
     return PolicyFiles(
         main=files.main, entities=files.entities, common_words=files.common_words, body=files.body, meta=files.meta,
-        paths=files.paths, digest="", allow=files.allow, names=files.names, rules=files.rules, **documents,
+        paths=files.paths, digest="", allow=files.allow, names=files.names, rules=files.rules,
+            recognizers=files.recognizers, **documents,
     )  # fmt: skip
 
 
