@@ -1,7 +1,6 @@
-"""The detector: one scan says which finders may find something in which text, and only those look. Pure.
+"""The detector: a sieve of scans says which finders may find something in which text, and only those look. Pure.
 
-All texts of an event are scanned at once. Where that says nothing, nothing is there. Otherwise each text is scanned by
-itself, a long one in blocks, so that finders look at what was hit and not at everything.
+Each text is scanned by itself, a long one in blocks, so that finders look at what was hit and not at everything.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +22,7 @@ _SHARED_CHARS = 2 * OVERLAP_CHARS - 2  # less the characters around a match that
 
 
 class Engine:
-    """Finds spans with many finders at the cost of one scan. Deterministic; budgets count work, never time.
+    """Finds spans with many finders, of which scans choose few. Deterministic; budgets count work, never time.
 
     Attributes:
         finders: asked in this order.
@@ -107,7 +106,7 @@ class Engine:
 
     def _asked(self, text: str) -> Iterable[tuple[int, Sequence[Range] | None]]:
         if len(text) < LONG_CHARS:
-            return [(finder, None) for finder in self._ask(text)]
+            return [(finder, None) for finder in self._sieve.finders(text)]
         return self._asked_by_block(text)
 
     def _asked_by_block(self, text: str) -> Iterator[tuple[int, Sequence[Range] | None]]:
@@ -116,10 +115,6 @@ class Engine:
         near, whole = self._sieve.finders_by_block(text, seen, self._far)
         for finder in sorted({*near, *whole}):
             yield finder, None if finder in whole else _merged(parts[number] for number in near[finder])
-
-    def _ask(self, text: str) -> list[int]:
-        """Return the finders that may find something in a text, in order."""
-        return self._sieve.finders(text)
 
 
 def _merged(parts: Iterable[Range]) -> list[Range]:

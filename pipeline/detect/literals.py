@@ -187,17 +187,11 @@ def _mark(kind: str, value: Any, run: Strings) -> str:
             return ""
     elif run != _EMPTY:
         return ""
-    held = {char for char in _LETTERS_AND_DIGITS if _holds_char(before, char)}
+    held = {char for char in _LETTERS_AND_DIGITS if takes_char(str(before[0]), before[1], char)}
     if held == _LETTERS_AND_DIGITS:
         return _WORD_BEGINS
     is_capital = rest and str(rest[0][0]) == "LITERAL" and chr(rest[0][1]) in _CAPITALS
     return _CAPITAL_BEGINS if is_capital and held >= _CAPITALS else ""
-
-
-def _holds_char(item: tuple[Any, Any], char: str) -> bool:
-    """Say whether a class holds an ASCII character."""
-    kind, value = item
-    return takes_char(str(kind), value, char)
 
 
 def _item(kind: str, value: Any) -> _Known:

@@ -50,12 +50,9 @@ def make_recognizers(table: EntityTable, *, regex_timeout_s: float = 10.0) -> li
     """
     # Imported here because it takes seconds, and most commands never detect anything.
     import regex  # type: ignore[import-untyped] # noqa: PLC0415
-    from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer  # noqa: PLC0415
-    from presidio_analyzer.nlp_engine import NlpArtifacts  # noqa: PLC0415
 
     _silence_and_unplug()
-    enhancer = LemmaContextAwareEnhancer(context_matching_mode="whole_word")
-    context = Context(enhancer, NlpArtifacts, regex.compile(WORD))
+    context = _make_context()
     recognizers = []
     for rule in table.recognizers:
         score_min = table.entities[rule.entity].score_min
@@ -73,6 +70,14 @@ def make_recognizers(table: EntityTable, *, regex_timeout_s: float = 10.0) -> li
     return recognizers
 
 
+def _make_context() -> Context:
+    import regex  # noqa: PLC0415 - as in the factory
+    from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer  # noqa: PLC0415 - as in the factory
+    from presidio_analyzer.nlp_engine import NlpArtifacts  # noqa: PLC0415 - as in the factory
+
+    return Context(LemmaContextAwareEnhancer(context_matching_mode="whole_word"), NlpArtifacts, regex.compile(WORD))
+
+
 def make_owners_recognizers(
     table: EntityTable, document: Mapping[str, Any], *, regex_timeout_s: float = 10.0
 ) -> list[Recognizer]:
@@ -87,12 +92,9 @@ def make_owners_recognizers(
     Raises:
         PolicyError: one of them is not as Presidio wants it, its entity type is not declared, or its name is taken.
     """
-    import regex  # noqa: PLC0415 - as above
     from presidio_analyzer import Pattern, PatternRecognizer  # noqa: PLC0415 - as above
-    from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer  # noqa: PLC0415 - as above
-    from presidio_analyzer.nlp_engine import NlpArtifacts  # noqa: PLC0415 - as above
 
-    context = Context(LemmaContextAwareEnhancer(context_matching_mode="whole_word"), NlpArtifacts, regex.compile(WORD))
+    context = _make_context()
     taken = {rule.name for rule in table.recognizers}
     recognizers = []
     for number, entry in enumerate(document.get("recognizers") or ()):

@@ -4,9 +4,7 @@ Hyperscan compiles all patterns into one automaton. With PREFILTER it may report
 the reverse, so whatever it does not report needs no second look. The patterns are first made looser still, so that the
 automaton is small: see `pipeline.detect.loosen`.
 
-`\b`, `\w` and `\d` of Python know all of Unicode (design §6). A database compiled for that is several times slower, so
-only what needs it is in one: patterns with `\w`, or with a letter beyond ASCII. A text beyond ASCII goes through it
-first, and then, with its digits and spaces made those of ASCII, as bytes through the database of all patterns.
+What is scanned for, and in which form text beyond ASCII is read: see `pipeline.detect.sieve`.
 
 Compiling takes seconds; the result is kept in a cache folder, under a name made of its patterns and of Hyperscan's
 version. A database from elsewhere can take over the process that loads it, so a folder or file that others can write
@@ -98,16 +96,14 @@ def plain_chars() -> dict[int, str]:
     return digits | {ord(char): " " for char in chars if char.isspace()}
 
 
-_PLAIN = re.compile("[" + "".join(map(chr, plain_chars())) + "]")
+MARKER = ScanPattern("[" + "".join(map(chr, plain_chars())) + "]")
+"""Matches where a text has digits or spaces beyond ASCII."""
+_PLAIN = re.compile(MARKER.regex)
 
 
 def plain(text: str) -> str:
     """Return a text with its digits and spaces made those of ASCII."""
     return _PLAIN.sub(lambda match: plain_chars()[ord(match.group())], text)
-
-
-MARKER = ScanPattern("[" + "".join(map(chr, plain_chars())) + "]")
-"""Matches where a text has digits or spaces beyond ASCII."""
 
 
 def make_matchers(

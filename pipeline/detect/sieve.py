@@ -99,20 +99,18 @@ class Sieve:
         Returns:
             The numbers of blocks, by finder, and the finders that are to look at the whole text.
         """
-        opened, helped = 0, self.plan.unaided
+        seen: set[int] = set()
         near: dict[int, list[int]] = {}
         with self._lock:
             for number, (start, end) in enumerate(blocks):
                 block = text[start:end]
                 hits, data = self._scans.hits(block)
-                for hit in hits:
-                    opened |= self.plan.opens[hit]
-                    helped |= self.plan.helps[hit]
+                seen.update(hits)
                 ways = self.plan.open(hits) & ~far
                 for finder in dict.fromkeys(self._confirmed(ways, data, is_ascii=block.isascii())):
                     near.setdefault(finder, []).append(number)
             data = self._scans.data(text)
-            whole = self._confirmed(opened & helped & far, data, is_ascii=text.isascii())
+            whole = self._confirmed(self.plan.open(seen) & far, data, is_ascii=text.isascii())
             return near, sorted({*self.always, *whole})
 
     def _confirmed(self, ways: int, data: bytes, *, is_ascii: bool) -> Iterator[int]:
