@@ -47,6 +47,8 @@ make_detector(load_policy(), Path(sys.argv[1]))
 print(time.perf_counter() - start)
 """
 
+TURNS = 8
+
 Find = Callable[[Sequence[str]], object]
 
 
@@ -64,6 +66,12 @@ def mix_texts(policy: Policy, count: int) -> list[list[str]]:
         raw = orjson.dumps(synthetic.event)
         process(raw, Source("bench", 0, 0, len(raw)), core, Admission(latest_ms=START_MS * 2))
     return seen
+
+
+def conversations(batches: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the texts of conversations of eight turns, of which each is sent with all turns before it."""
+    talks = [batches[first : first + TURNS] for first in range(0, len(batches) - TURNS, TURNS)]
+    return [[text for turn in talk[: last + 1] for text in turn] for talk in talks for last in range(TURNS)]
 
 
 def scan_for_all(engine: Engine, cache: Path | None) -> Matcher:
@@ -94,6 +102,16 @@ def sides(engine: Engine, cache: Path | None) -> dict[str, Find]:
     }
 
 
+def forgetting(engine: Engine) -> Find:
+    """Return a search that remembers nothing from one event to the next."""
+
+    def find(texts: Sequence[str]) -> object:
+        engine.forget()
+        return engine.find_spans(texts)
+
+    return find
+
+
 def sampled(name: str, batches: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     """Return the batches that a side gets: all, or evenly spaced ones up to its share."""
     total = sum(len(text) for batch in batches for text in batch)
@@ -101,13 +119,16 @@ def sampled(name: str, batches: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     return list(batches[::step])
 
 
-def rates(batches: Sequence[Sequence[str]], finds: dict[str, Find], rounds: int) -> dict[str, float]:
-    """Return bytes a second of CPU time by side."""
+def rates(
+    batches: Sequence[Sequence[str]], finds: dict[str, Find], rounds: int, forget: Callable[[], object]
+) -> dict[str, float]:
+    """Return bytes a second of CPU time by side; what lethe remembers of one round is not there in the next."""
     best: dict[str, float] = {}
     for _ in range(rounds):
         for name, find in finds.items():
             some = sampled(name, batches)
             size = sum(len(text.encode()) for batch in some for text in batch)
+            forget()
             start = time.process_time()
             for batch in some:
                 find(batch)
@@ -130,7 +151,7 @@ def print_lengths(texts: Sequence[str], engine: Engine) -> None:
         whole += "\n" + whole
     for size in (1 << 10, 1 << 14, 1 << 18, 1 << 22):
         some = [[whole[start : start + size]] for start in range(0, min(len(whole), max(size, 1 << 19)), size)]
-        rate = rates(some, {"lethe": engine.find_spans}, 2)["lethe"]
+        rate = rates(some, {"lethe": engine.find_spans}, 2, engine.forget)["lethe"]
         print(f"{size:12,} characters {rate / 1e6:8.2f} MB/s")
 
 
@@ -149,8 +170,12 @@ def main() -> None:
     clean = [[document.text] for document in load_labelled(BENIGN)]
     for find in finds.values():
         find(clean[0])
-    print_rates("clean text", rates(clean, finds, arguments.rounds))
-    print_rates("generated mix", rates(mix_texts(policy, arguments.events), finds, arguments.rounds))
+    print_rates("clean text", rates(clean, finds, arguments.rounds, engine.forget))
+    mix = mix_texts(policy, arguments.events)
+    print_rates("generated mix", rates(mix, finds, arguments.rounds, engine.forget))
+    talks = conversations(mix[: arguments.events // 4])
+    found = rates(talks, {"lethe": engine.find_spans, "without memory": forgetting(engine)}, 2, engine.forget)
+    print_rates(f"conversations of {TURNS} turns", found)
     print_lengths([batch[0] for batch in clean], engine)
     start = subprocess.run(  # noqa: S603 - this interpreter, a fixed program
         [sys.executable, "-c", START, str(cache)], capture_output=True, text=True, check=True, cwd=ROOT

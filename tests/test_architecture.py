@@ -55,7 +55,10 @@ PURE = [
     *("pipeline.seal", "pipeline.redact", "pipeline.extract", "pipeline.transform", "pipeline.plan", "pipeline.egress"),
     *("pipeline.anonymize", "pipeline.content", "pipeline.detect.own", "pipeline.detect.spans"),
     *("pipeline.detect.fold", "pipeline.detect.needles", "pipeline.detect.cues", "pipeline.detect.node"),
-    *(f"pipeline.detect.{name}" for name in ("allow", "columns", "engine", "gates", "loosen", "reading", "rules")),
+    *(
+        f"pipeline.detect.{name}"
+        for name in ("allow", "columns", "engine", "gates", "loosen", "memory", "reading", "rules")
+    ),
     *(
         f"pipeline.detect.{name}"
         for name in ("seams", "segments", "views", "checksums", "literals", "traits", "phones")

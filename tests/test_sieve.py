@@ -137,6 +137,15 @@ def test_numbers_are_scanned_for_only_where_there_is_a_digit() -> None:
     assert finders(gates, "123-45", "\u0661\u0662\u0663-\u0664\u0665", "a secret", "123") == [[0], [0], [1], []]
 
 
+def test_a_digit_alone_opens_a_gate() -> None:
+    """A finder whose pattern is what asks for the scan of numbers is asked, alone and beside others."""
+    alone = [(Alternative(DIGIT),)]
+    assert finders(alone, "7", "none") == [[0], []]
+    assert finders([*alone, (Alternative(ScanPattern(r"\b\d{3}\b")),)], "7", "123", "none") == [[0], [0, 1], []]
+    beside = (Alternative(ScanPattern("Lena"), beside=(DIGIT,)),)
+    assert finders([beside], "Lena 7", "Lena", "7") == [[0], [], []]
+
+
 def test_a_long_text_is_asked_about_in_blocks() -> None:
     """Finders are asked about the blocks with hits; what is longer than a block is looked for in the whole text."""
     gates = [(Alternative(ScanPattern(r"\d{6}")),), (Alternative(ScanPattern(r"BEGIN[^#]{0,400}END")),)]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pipeline.detect import seams
 from pipeline.detect.allow import AllowList
 from pipeline.detect.gates import Finder, Range
+from pipeline.detect.memory import TEXTS_MAX, Asked, Found, Memory, Parts, key_of
 from pipeline.detect.own import find_own
 from pipeline.detect.sieve import Sieve
 from pipeline.detect.spans import OwnIdentifier, Span
@@ -30,6 +31,7 @@ class Engine:
         sieve: says which finder or viewer to ask; viewers are numbered after the finders.
         allowed: findings to leave.
         common_words: no evidence of a name by themselves.
+        texts_max: of so many texts what was found in them is remembered; see `pipeline.detect.memory`.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Engine:
         *,
         allowed: AllowList,
         common_words: frozenset[str],
+        texts_max: int = TEXTS_MAX,
     ) -> None:
         self._finders = tuple(finders)
         self._viewers = tuple(viewers)
         self._sieve = sieve
         self._allowed = allowed
         self._common_words = common_words
+        self._memory = Memory(texts_max)
         # A finder of what can be longer than what two blocks are both scanned with looks at the whole text.
         far = [number for number, finder in enumerate(finders) if getattr(finder, "reach", 0) > _SHARED_CHARS]
         self._far = sieve.ways_of(far)
@@ -61,6 +65,10 @@ class Engine:
         found = [self._find(text, own) for text in texts]
         self._find_across(texts, own, found)
         return found
+
+    def forget(self) -> None:
+        """Forget what was found in earlier texts."""
+        self._memory.clear()
 
     def _find_across(
         self, texts: Sequence[str], own: Sequence[OwnIdentifier], found: list[Sequence[Span] | None]
@@ -79,18 +87,36 @@ class Engine:
                         found[number] = sorted({*(found[number] or ()), part}) if found[number] is not None else None
 
     def _find(self, text: str, own: Sequence[OwnIdentifier]) -> Sequence[Span] | None:
+        key = key_of(text)
+        found = self._memory.get(key)
         try:
-            asked = list(self._asked(text))
-            spans = self._find_as_is(text, asked)
-            for number, parts in asked:
-                if number >= len(self._finders):
-                    for view in self._viewers[number - len(self._finders)].views(text, parts):
-                        spans.update(self._find_in_view(view, own))
+            if found is None:
+                found = self._look(text)
+                self._memory.put(key, found)
+            own_spans = self._find_own_in_views(text, found.asked, own) if own and found.asked else ()
         except Exception:  # noqa: BLE001 - whatever a third party's recognizer raises, its text must not pass unread
             return None
-        return sorted(spans)
+        return sorted({*found.spans, *own_spans}) if own_spans else list(found.spans)
 
-    def _find_as_is(self, text: str, asked: Sequence[tuple[int, Sequence[Range] | None]]) -> set[Span]:
+    def _look(self, text: str) -> Found:
+        asked = list(self._asked(text))
+        spans = self._find_as_is(text, asked)
+        viewing = [(number, parts) for number, parts in asked if number >= len(self._finders)]
+        for view in self._views(text, viewing):
+            for span in self._find_as_is(view.text, list(self._asked(view.text))):
+                spans.add(_in_original(view, span))
+        return Found(tuple(sorted(spans)), tuple(viewing))
+
+    def _find_own_in_views(self, text: str, viewing: Asked, own: Sequence[OwnIdentifier]) -> list[Span]:
+        views = list(self._views(text, viewing))
+        found = find_own([view.text for view in views], own, self._common_words)
+        return [_in_original(view, span) for view, spans in zip(views, found, strict=True) for span in spans]
+
+    def _views(self, text: str, viewing: Asked) -> Iterator[View]:
+        for number, parts in viewing:
+            yield from self._viewers[number - len(self._finders)].views(text, parts)
+
+    def _find_as_is(self, text: str, asked: Asked) -> set[Span]:
         spans: set[Span] = set()
         for number, parts in asked:
             if number < len(self._finders):
@@ -98,23 +124,22 @@ class Engine:
         allowed = self._allowed
         return {span for span in spans if not allowed.holds(span.entity, text[span.start : span.end])}
 
-    def _find_in_view(self, view: View, own: Sequence[OwnIdentifier]) -> Iterator[Span]:
-        (own_found,) = find_own([view.text], own, self._common_words) if own else ([],)
-        for span in (*self._find_as_is(view.text, list(self._asked(view.text))), *own_found):
-            start, end = view.locate(span.start, span.end)
-            yield Span(start, end, span.entity, span.score, span.rule)
-
-    def _asked(self, text: str) -> Iterable[tuple[int, Sequence[Range] | None]]:
+    def _asked(self, text: str) -> Iterable[tuple[int, Parts]]:
         if len(text) < LONG_CHARS:
             return [(finder, None) for finder in self._sieve.finders(text)]
         return self._asked_by_block(text)
 
-    def _asked_by_block(self, text: str) -> Iterator[tuple[int, Sequence[Range] | None]]:
+    def _asked_by_block(self, text: str) -> Iterator[tuple[int, Parts]]:
         parts = list(blocks(text))
         seen = [(max(0, start - OVERLAP_CHARS), end + OVERLAP_CHARS) for start, end in parts]
         near, whole = self._sieve.finders_by_block(text, seen, self._far)
         for finder in sorted({*near, *whole}):
             yield finder, None if finder in whole else _merged(parts[number] for number in near[finder])
+
+
+def _in_original(view: View, span: Span) -> Span:
+    start, end = view.locate(span.start, span.end)
+    return Span(start, end, span.entity, span.score, span.rule)
 
 
 def _merged(parts: Iterable[Range]) -> list[Range]:

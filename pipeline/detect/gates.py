@@ -151,7 +151,7 @@ class _Planner:
                 (DIGIT,) if is_number else (),
             )
         else:
-            if is_number:
+            if is_number and pattern != DIGIT:  # which asks for the second scan, and is in the first
                 self._add_number(pattern)
             self._way(Way(finder, closer or pattern, is_sure=closer is None, group=group), [pattern])
 
@@ -163,7 +163,7 @@ class _Planner:
             mask = self._plain[finder, beside] = 1 << way
             for other in beside:
                 held, is_number = self._told(other.regex)
-                if not held and is_number:
+                if not held and is_number and other != DIGIT:
                     self._add_number(other)
                 self._help(way, held or (other,))
         known = self.opens.get(pattern, 0)

@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.detect.entities import EntityTable, RecognizerRule
 from pipeline.detect.gates import Alternative
+from pipeline.detect.nospacy import without_spacy
 from pipeline.detect.phones import Plans
 from pipeline.detect.recognizer import WORD, Context, PlusFirst, Recognizer, StrictRegex
 from pipeline.detect.scan import ScanPattern
@@ -214,7 +215,9 @@ def _silence_and_unplug() -> None:
     own and goes on without the findings; its pattern has bounded repetitions only, so it needs none.
     """
     import tldextract  # noqa: PLC0415 - as in the factory
-    from presidio_analyzer.predefined_recognizers.generic import iban_recognizer  # noqa: PLC0415
+
+    with without_spacy():
+        from presidio_analyzer.predefined_recognizers.generic import iban_recognizer  # noqa: PLC0415
 
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
     extract("example.com")  # reads the snapshot now, not with the first event
