@@ -61,7 +61,7 @@ lock:
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 pyproject.toml -o requirements/runtime.lock
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	  --python-version 3.11 --extra embedded --group dev -c requirements/runtime.lock pyproject.toml -o requirements/dev.lock
+	  --python-version 3.11 --extra embedded --extra ner --group dev -c requirements/runtime.lock pyproject.toml -o requirements/dev.lock
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 requirements/bench.in -o requirements/bench.lock
 

@@ -1,6 +1,7 @@
 """What is found and what is redacted in vain, on the corpus: lethe beside stock Presidio, in one run, as Markdown.
 
-Both get the same texts. Stock Presidio has the recognizers that lethe has of it, and no model. `--misses` lists what
+Both get the same texts. Stock Presidio has the recognizers that lethe has of it, and no model; lethe has the one that
+`LETHE_NER_MODEL` names. `--misses` lists what
 lethe missed or redacted in vain; nothing of the corpus is anybody's.
 """
 
@@ -17,11 +18,10 @@ from accuracy import FORMATTED, Find, Score, score  # noqa: E402 - of the tests
 from corpus_loader import BENIGN, load_labelled  # noqa: E402
 from stock_presidio import Stock  # noqa: E402
 
-from pipeline.cli.edge import cache_dir, settings  # noqa: E402
-from pipeline.detect.detector import make_detector  # noqa: E402
+from pipeline.cli.edge import cache_dir, model_of, policy_of, settings  # noqa: E402
+from pipeline.detect.detector import add_model, make_detector  # noqa: E402
 from pipeline.detect.recognizer import Recognizer  # noqa: E402
 from pipeline.detect.spans import Span  # noqa: E402
-from pipeline.policy.load import load_policy  # noqa: E402
 
 
 def measure(find: Find) -> tuple[Score, Score]:
@@ -43,13 +43,16 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    detector = make_detector(load_policy(), cache_dir(settings()))
+    chosen = settings()
+    policy = policy_of(chosen)
+    detector = make_detector(policy, cache_dir(chosen))
+    asked = add_model(detector, policy, model_of(chosen), chosen.ner_processes)
     stock = Stock([finder for finder in detector._finders if isinstance(finder, Recognizer)])
 
     def find_by_stock(text: str) -> list[Span]:
         return [Span(found.start, found.end, found.entity_type, found.score, "") for found in stock.analyze(text)]
 
-    lethe = measure(lambda text: detector.find_spans([text])[0])
+    lethe = measure(lambda text: asked.find_spans([text])[0])
     peer = measure(find_by_stock)
     print("| type | labelled | found | recall | stock Presidio |\n|---|---|---|---|---|")
     for entity in sorted(lethe[0].labelled):

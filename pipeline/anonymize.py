@@ -65,6 +65,7 @@ def process(raw: bytes, source: Source, core: Core, admission: Admission) -> Fat
 
     Raises:
         KeyringError: no key epoch covers the event; the process must stop rather than pass over it.
+        DetectorLost: the detector cannot work any more; likewise.
     """
     limits = core.policy.limits
     try:
@@ -83,6 +84,7 @@ def anonymize(decoded: Decoded, core: Core, admission: Admission) -> Anonymized:
     Raises:
         InvalidEvent: the event is bad, expired or from the future.
         KeyringError: no key epoch covers the event.
+        DetectorLost: the detector cannot work any more.
     """
     policy, plan = core.policy, core.plan
     values, unknown = extract(decoded.event, policy.shape)

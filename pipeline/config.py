@@ -38,6 +38,8 @@ class Settings:
     # Depth ends at 128 because the walk recurses; a deeper event is no request that an API took.
     depth_max: int = whole(_LIMITS.depth_max, (8, 128), "levels", "deepest nesting of an event")
     leaf_bytes_max: int = whole(_LIMITS.leaf_bytes_max, _BYTES, "bytes", "longest string leaf that is scanned")
+    ner_model: str = text("", "spaCy pipeline that finds names: a package or a folder; empty: none")
+    ner_processes: int = whole(1, (1, 64), "processes", "that hold this model, of each worker or command")
     batch_events_max: int = whole(5000, (1, 1_000_000), "events", "events a write into a sink")
 
     brokers: str = text("127.0.0.1:9092", "Kafka's brokers: `host:port`, several separated by commas")

@@ -62,6 +62,10 @@ class DetectionFailed(PipelineError):  # noqa: N818 - as InvalidEvent
     """A detector failed on a text; the caller redacts that text whole. Never says what the text was."""
 
 
+class DetectorLost(PipelineError):  # noqa: N818 - as InvalidEvent
+    """A detector cannot work any more. The process must stop: it would redact every text from here on."""
+
+
 def reject(reason: Reason, pointer: str = "") -> NoReturn:
     """Raise `InvalidEvent`. Call it outside ``except`` blocks, or the original stays in ``__context__``."""
     raise InvalidEvent(reason, pointer)

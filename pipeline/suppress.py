@@ -86,7 +86,7 @@ CLEAR = Verdict()
 
 
 class Suppressions:
-    """Those in force. The core only asks; whoever reads the control topic applies entries between two events."""
+    """Those in force. The core only asks; whoever reads the control topic applies entries, perhaps meanwhile."""
 
     def __init__(self) -> None:
         self._restricted: set[str] = set()
@@ -121,7 +121,8 @@ class Suppressions:
         until_ms = entry.received_until_ms
         if until_ms is None:
             raise ControlFault(_UNTIL)
-        for ends in (self._erased, self._unlinked) if entry.unlink else (self._erased,):
+        # What unlinks comes first: a thread that judges meanwhile must not see the erasure without it.
+        for ends in (self._unlinked, self._erased) if entry.unlink else (self._erased,):
             ends[entry.pseudonym] = max(ends.get(entry.pseudonym, until_ms), until_ms)
 
     def judge(self, pseudonyms: Iterable[str], received_at_ms: int) -> Verdict:

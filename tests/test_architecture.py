@@ -26,10 +26,11 @@ LAYERS = [
     {"pipeline.worker"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
-# Each big library has one door.
+# Each big library has one door; Presidio a second one, behind which its models are loaded.
 DOORS = {
     "jsonschema_rs": {"pipeline.policy.validator"},
-    "presidio_analyzer": {"pipeline.detect.presidio"},
+    "presidio_analyzer": {"pipeline.detect.presidio", "pipeline.detect.nerchild"},
+    "spacy": set(),
     "tldextract": {"pipeline.detect.presidio"},
     "regex": {"pipeline.detect.presidio"},
     "hyperscan": {"pipeline.detect.scan"},
@@ -57,7 +58,7 @@ PURE = [
     *("pipeline.detect.fold", "pipeline.detect.needles", "pipeline.detect.cues", "pipeline.detect.node"),
     *(
         f"pipeline.detect.{name}"
-        for name in ("allow", "columns", "engine", "gates", "loosen", "memory", "reading", "rules")
+        for name in ("allow", "columns", "engine", "gates", "loosen", "memory", "ner", "nerrules", "reading", "rules")
     ),
     *(
         f"pipeline.detect.{name}"

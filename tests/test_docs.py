@@ -27,6 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 DEPENDENCIES = {
     "Runtime": PROJECT["project"]["dependencies"],
     "Embedded store": PROJECT["project"]["optional-dependencies"]["embedded"],
+    "Model": PROJECT["project"]["optional-dependencies"]["ner"],
     "Development": PROJECT["dependency-groups"]["dev"],
 }
 IMPORT_NAMES = {"kafka-python": "kafka", "faust-streaming": "faust", "python-stdnum": "stdnum", "pyyaml": "yaml"}

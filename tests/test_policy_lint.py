@@ -31,7 +31,7 @@ def files_with(**changes: Break) -> PolicyFiles:
     return PolicyFiles(
         main=files.main, entities=files.entities, common_words=files.common_words, body=files.body, meta=files.meta,
         paths=files.paths, digest="", allow=files.allow, names=files.names, rules=files.rules,
-            recognizers=files.recognizers, **documents,
+            recognizers=files.recognizers, ner=files.ner, **documents,
     )  # fmt: skip
 
 

@@ -388,3 +388,17 @@ def test_times_are_read_to_the_millisecond() -> None:
         raw = encode_entry(erase(until_ms), SCHEMA)
         assert format_timestamp(until_ms).encode() in raw
         assert decode_entry(raw, SCHEMA).received_until_ms == until_ms
+
+
+def test_who_judges_meanwhile_sees_all_of_an_erasure_or_nothing() -> None:
+    """A worker with a model judges in another thread than the one that applies entries."""
+    suppressions, seen = Suppressions(), set[Verdict]()
+
+    class Watched(dict[str, int]):
+        def __setitem__(self, key: str, value: int) -> None:
+            super().__setitem__(key, value)
+            seen.add(suppressions.judge([ALICE], UNTIL_MS))
+
+    suppressions._erased, suppressions._unlinked = Watched(), Watched()
+    suppressions.apply(erase())
+    assert seen == {CLEAR, Verdict("erased", unlink=True)}

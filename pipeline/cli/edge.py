@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pipeline.anonymize import Core, make_core
 from pipeline.config import Settings, load_settings, unknown_settings
+from pipeline.detect.nermodel import Model, find_model
 from pipeline.detect.spans import Detector
 from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
@@ -42,7 +43,13 @@ def settings(options: Mapping[str, str] | None = None) -> Settings:
 def policy_of(chosen: Settings) -> Policy:
     """Return the policy that the settings name."""
     folder = Path(chosen.schemas) if chosen.schemas else None
-    return load_policy(folder, chosen.event_schema or None, chosen.limits())
+    model = model_of(chosen)
+    return load_policy(folder, chosen.event_schema or None, chosen.limits(), model.identity if model else "")
+
+
+def model_of(chosen: Settings) -> Model | None:
+    """Return the model that finds names, if the settings name one."""
+    return find_model(chosen.ner_model) if chosen.ner_model else None
 
 
 def core_of(chosen: Settings, policy: Policy) -> Core:
@@ -57,10 +64,15 @@ def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring], Core]:
 
 
 def detector_of(chosen: Settings, policy: Policy) -> Detector:
-    """Return the detector of a policy."""
+    """Return the detector of a policy, with the model that the settings name or the policy requires."""
     from pipeline.detect.detector import make_detector  # noqa: PLC0415 - its libraries take seconds to import
 
-    return make_detector(policy, cache_dir(chosen))
+    detector: Detector = make_detector(policy, cache_dir(chosen))
+    if not chosen.ner_model and not policy.ner.get("model"):
+        return detector
+    from pipeline.detect.detector import add_model  # noqa: PLC0415 - as above
+
+    return add_model(detector, policy, model_of(chosen), chosen.ner_processes)
 
 
 def cache_dir(chosen: Settings) -> Path:

@@ -34,7 +34,9 @@ def lint_command(schemas: SchemasOption = "", event: EventOption = "") -> None:
         typer.echo(str(finding))
     if findings:
         raise typer.Exit(1)
-    digest = compile_policy(files, settings.limits()).digest  # the one that records bear: limits are part of it
+    model = edge.model_of(settings)
+    # The one that records bear: limits and model are part of it.
+    digest = compile_policy(files, settings.limits(), model.identity if model else "").digest
     typer.echo(f"the policy holds: {files.paths['event']}, digest {digest}")
 
 

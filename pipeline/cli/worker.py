@@ -65,6 +65,8 @@ def _check(settings: Settings, policy: Policy) -> None:
 
     typer.echo(f"policy {policy.version} ({policy.digest}): holds")
     core = LiveCore(Job(settings, policy, edge.core_maker(settings, policy), edge.now_ms, _log)).core
+    if policy.model:
+        typer.echo(f"model {policy.model}: loaded")
     now_ms = edge.now_ms()
     epoch = core.keys.epoch_at(now_ms).name
     days = "" if day_of(now_ms) in core.keys.day_keys else "; no key of today, so client_ip is null: `lethe keys roll`"

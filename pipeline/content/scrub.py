@@ -1,13 +1,13 @@
 """Scrubs a body: walk, detect over all its texts at once, replace, and put the strings of JSON together again."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipeline.content.walk import Walk
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.own import find_own
 from pipeline.detect.spans import Detector, OwnIdentifier, Span, merge_spans
+from pipeline.errors import DetectorLost
 from pipeline.policy.load import Policy
 from pipeline.redact import REDACTED, Placeholders, escape, redact
 
@@ -38,6 +38,9 @@ def scrub(
         policy: body rules and limits.
         table: entity types and their placeholders.
         detector: finds identifying spans; where it fails, the text is redacted whole.
+
+    Raises:
+        DetectorLost: it cannot work any more.
     """
     limits = policy.limits
     walk = Walk(policy.body, leaf_max=limits.leaf_bytes_max, depth_max=limits.depth_max, own_numbers=_own_numbers(own))
@@ -62,8 +65,12 @@ def _find_spans(
 ) -> Sequence[Sequence[Span] | None]:
     """Ask the detector; one that fails, or answers for other texts than it was asked about, has seen none of them."""
     found: Sequence[Sequence[Span] | None] = ()
-    with suppress(Exception):  # a detector wraps other people's code: whatever it raises, nothing may pass unread
+    try:
         found = detector.find_spans(texts, own)
+    except DetectorLost:
+        raise
+    except Exception:  # noqa: BLE001 - it wraps other people's code: whatever it raises, nothing may pass unread
+        found = ()
     return found if len(found) == len(texts) else [None] * len(texts)
 
 

@@ -9,11 +9,15 @@ from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.gates import Finder
 from pipeline.detect.names import Names
+from pipeline.detect.ner import WithModel
+from pipeline.detect.nermodel import Model
+from pipeline.detect.nerrules import NerRules
 from pipeline.detect.presidio import make_owners_recognizers, make_recognizers
 from pipeline.detect.rules import rules_from_json
 from pipeline.detect.sieve import Sieve
+from pipeline.detect.spans import Detector
 from pipeline.detect.views import VIEWERS, Viewer
-from pipeline.errors import PolicyError
+from pipeline.errors import ConfigError, PolicyError
 from pipeline.policy.load import Policy
 
 
@@ -41,6 +45,39 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
         *(recognizer for recognizer in recognizers if recognizer.rule.yields),
     ]
     return make_engine(finders, AllowList.from_json(policy.allow), cache_dir, VIEWERS, policy.common_words)
+
+
+def add_model(detector: Detector, policy: Policy, model: Model | None, processes: int = 1) -> Detector:
+    """Return a detector that asks a model besides; the same one when there is no model, and none is required.
+
+    Args:
+        detector: of `make_detector`.
+        policy: loaded for this model: its digest says which one found what.
+        model: of `pipeline.detect.nermodel.find_model`.
+        processes: how many hold the model.
+
+    Raises:
+        PolicyError: the policy has no rules for a model, or they are wrong.
+        ConfigError: the policy requires another model, or this one cannot be loaded.
+    """
+    if model is None and not policy.ner.get("model"):
+        return detector
+    if not policy.ner:
+        raise PolicyError('policy.json: "ner" is missing, so it says of no label what it is; see the shipped one')
+    rules = NerRules.from_json(policy.ner, EntityTable.from_json(policy.entities))
+    if model is None or rules.model not in ("", model.identity):
+        raise ConfigError(
+            f"LETHE_NER_MODEL must name the model that detection/ner.json requires, which is {rules.model}; it names "
+            f"{model.identity if model else 'none'}"
+        )
+    if policy.model != model.identity:
+        raise ConfigError("LETHE_NER_MODEL: the policy was loaded for another model, or its files have changed")
+    from pipeline.detect.nerchild import Setup  # noqa: PLC0415 - only who has a model pays for it
+    from pipeline.detect.nerpool import Pool  # noqa: PLC0415 - as above
+
+    setup = Setup(model, dict(rules.labels), sorted(rules.ignored), rules.score)
+    allowed = AllowList.from_json(policy.allow)
+    return WithModel(detector, Pool(setup, processes).read, allowed, event_chars_max=rules.event_chars_max)
 
 
 def make_engine(

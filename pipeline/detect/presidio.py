@@ -1,4 +1,6 @@
-"""Presidio's pattern recognizers as finders: the only module that imports presidio_analyzer and tldextract.
+"""Presidio's pattern recognizers as finders: the door to presidio_analyzer and tldextract.
+
+A model of the operator's own is loaded behind another door, `pipeline.detect.nerchild`, in other processes.
 
 What is used of Presidio: the recognizers' own ``analyze`` (patterns, checksums, libphonenumber) and its
 `LemmaContextAwareEnhancer` in whole-word mode. What is not: `AnalyzerEngine` with its registry and NLP pipeline (no

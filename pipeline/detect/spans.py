@@ -51,6 +51,9 @@ class Detector(Protocol):
         Returns:
             One entry a text: spans that may overlap, in any order; or None where the detector failed or spent
             its budget, and the caller redacts that text whole.
+
+        Raises:
+            DetectorLost: it cannot work any more; the process must stop.
         """
         ...
 

@@ -27,6 +27,7 @@ class PolicyFiles:
         entities, allow, names, common_words, body: what detection and the content walk go by.
         rules: detection's own rules, by file name.
         recognizers: those of the policy's owner in Presidio's YAML; empty when policy.json names no such file.
+        ner: what counts of a model's findings; empty when policy.json names no such file.
         meta: metaschemas by name.
         paths: path below the schemas folder of each of the above, for messages.
         digest: 16 hex digits over all of them.
@@ -44,6 +45,7 @@ class PolicyFiles:
     body: Document
     rules: Mapping[str, Document]
     recognizers: Document
+    ner: Document
     meta: Mapping[str, Document]
     paths: Mapping[str, str]
     digest: str
@@ -78,6 +80,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
         sinks = reader.read_folder(main["sinks"])
         rules = reader.read_folder(main["rules"])
         recognizers = reader.read_yaml(main["recognizers"]) if "recognizers" in main else {}
+        ner = reader.read(main["ner"]) if "ner" in main else {}
     except KeyError as error:
         missing = str(error.args[0])
     else:
@@ -95,6 +98,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
             **named,
             rules=rules,
             recognizers=recognizers,
+            ner=ner,
             meta=meta,
             paths=paths,
             digest=reader.digest(),

@@ -44,7 +44,11 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The policy in force, compiled. Equal files and limits give an equal digest."""
+    """The policy in force, compiled. Equal files, limits and model give an equal digest.
+
+    Attributes:
+        model: identity of the model that finds names, or "" where there is none; see `pipeline.detect.nermodel`.
+    """
 
     version: int
     digest: str
@@ -62,12 +66,22 @@ class Policy:
     recognizers: Document = field(repr=False)
     allow: Document = field(repr=False)
     names: Document = field(repr=False)
+    ner: Document = field(repr=False)
     common_words: frozenset[str] = field(repr=False)
     body: BodyRules = field(repr=False)
+    model: str = ""
 
 
-def load_policy(schemas_dir: Path | None = None, event: str | None = None, limits: Limits | None = None) -> Policy:
+def load_policy(
+    schemas_dir: Path | None = None, event: str | None = None, limits: Limits | None = None, model: str = ""
+) -> Policy:
     """Load the policy of a schemas folder (default: the shipped one).
+
+    Args:
+        schemas_dir: folder that holds policy.json.
+        event: path of another annotated event schema.
+        limits: bounds of one event.
+        model: identity of the model that finds names, "" for none.
 
     Raises:
         PolicyError: a file is missing or breaks a rule; the text lists every finding.
@@ -76,15 +90,16 @@ def load_policy(schemas_dir: Path | None = None, event: str | None = None, limit
     findings = lint(files)
     if findings:
         raise PolicyError("the policy does not hold:\n" + "\n".join(f"  {finding}" for finding in findings))
-    return compile_policy(files, limits or Limits())
+    return compile_policy(files, limits or Limits(), model)
 
 
-def compile_policy(files: PolicyFiles, limits: Limits) -> Policy:
-    """Compile linted files."""
+def compile_policy(files: PolicyFiles, limits: Limits, model: str = "") -> Policy:
+    """Compile linted files; the arguments are those of `load_policy`."""
+    decisive = f"{files.digest} {limits} {model}".rstrip()
     records = {name: compile_record(schema, files.catalogues) for name, schema in files.records.items()}
     return Policy(
         version=files.main["version"],
-        digest=hashlib.sha256(f"{files.digest} {limits}".encode()).hexdigest()[:16],
+        digest=hashlib.sha256(decisive.encode()).hexdigest()[:16],
         limits=limits,
         shape=compile_shape(files.event),
         content=records["content"],
@@ -99,8 +114,10 @@ def compile_policy(files: PolicyFiles, limits: Limits) -> Policy:
         recognizers=files.recognizers,
         allow=files.allow,
         names=files.names,
+        ner=files.ner,
         common_words=frozenset(files.common_words.get("words", ())),
         body=compile_body_rules(files.body),
+        model=model,
     )
 
 

@@ -7,6 +7,7 @@ process: its supervisor starts it again, and what was not committed is read agai
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -60,7 +61,10 @@ class Edges:
 
 
 class Engine:
-    """One worker's work. Everything happens on its loop; it is the transport's observer."""
+    """One worker's work; it is the transport's observer.
+
+    Everything happens on its loop, except that the transform may work in a thread of its own.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Engine:
         vitals: Vitals,
         *,
         slice_s: float,
+        aside: Executor | None = None,
     ) -> None:
         """Prepare.
 
@@ -81,10 +86,13 @@ class Engine:
             metrics: what it counts.
             vitals: its signs of life.
             slice_s: longest work before what came of it is sent.
+            aside: has one thread, in which the transform works, so that the loop goes on while it waits for others;
+                None: it works on the loop.
         """
         self.appended_ms: dict[int, int] = {}
         self._transform = transform
         self._slice_s = slice_s
+        self._aside = aside
         self._breaker = breaker
         self._edges = edges
         self._metrics = metrics
@@ -124,11 +132,18 @@ class Engine:
         began_s = time.monotonic()
         until_s = began_s + self._slice_s
         while place < len(batch.records):
-            place = self._transform.fill(made, batch, place, min(until_s, time.monotonic() + TURN_S))
-            await asyncio.sleep(0)
+            place = await self._fill(made, batch, place, min(until_s, time.monotonic() + TURN_S))
             if self._pausing() or time.monotonic() >= until_s:
                 break
         self._metrics.stage("process", time.monotonic() - began_s)
+        return place
+
+    async def _fill(self, made: Slice, batch: RawBatch, place: int, until_s: float) -> int:
+        if self._aside is not None:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._aside, self._transform.fill, made, batch, place, until_s)
+        place = self._transform.fill(made, batch, place, until_s)
+        await asyncio.sleep(0)
         return place
 
     def _pausing(self) -> bool:

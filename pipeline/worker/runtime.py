@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from pipeline.client import KafkaError, make_producer, reading
@@ -79,6 +80,7 @@ class _Runtime:
             parts.metrics,
             parts.vitals,
             slice_s=settings.slice_ms / 1000,
+            aside=ThreadPoolExecutor(1, thread_name_prefix="core") if settings.ner_model else None,
         )
         self._app: WorkerApp = make_app(self._wiring())
         self._app.finalize()

@@ -97,6 +97,7 @@ class CoreTransform:
 
         Raises:
             KeyringError: no key epoch covers an event; the process must stop.
+            DetectorLost: the detector cannot work any more; likewise.
         """
         records = batch.records
         core, suppressions, now_ms = self._core(), self._suppressions(), self._now_ms()
