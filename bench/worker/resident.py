@@ -22,7 +22,7 @@ from runners import LETHE_CORE, PEERS_PYTHON, peer_environ, peer_packages
 from traffic import NS_PER_MS, Raw, make_large_pool, make_pool
 
 MB = 1_000_000
-POOL_EVENTS = 4000
+POOL_EVENTS = 40_000  # more texts than a detector remembers
 POLL_S = 0.1
 STALL_S = 600.0
 _BROKER = {"log.retention.check.interval.ms": "5000", "log.segment.delete.delay.ms": "1000"}
