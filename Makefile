@@ -10,8 +10,9 @@ BENCH_STAMP := .venv-bench/.installed
 demo: $(STAMP)
 	$(V)/lethe demo
 
+# In two processes: one waits for brokers, the other computes. ARGS="tests/test_rules.py -k aws"
 test: $(STAMP)
-	$(V)/python -m pytest
+	$(V)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(STAMP)
 	$(V)/ruff format --check .

@@ -22,6 +22,24 @@ os.environ.setdefault("LETHE_CACHE", str(CACHE_DIR))  # of the commands that tes
 OPEN_DOOR = Admission(latest_ms=RECEIVED_AT_MS + 300_000)
 
 
+_ON_A_BROKER = ("broker", "test_worker_", "test_local_kafka")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for `make test`, which runs two processes: one has all that wait for a broker, and begins first.
+
+    The others stay together by file, so that a file's fixtures are made once.
+    """
+    items.sort(key=lambda item: not _is_on_a_broker(item))
+    for item in items:
+        group = "broker" if _is_on_a_broker(item) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _is_on_a_broker(item: pytest.Item) -> bool:
+    return any(part in item.path.stem for part in _ON_A_BROKER)
+
+
 class NoDetector:
     """Finds nothing, so that a test sees the core alone."""
 
