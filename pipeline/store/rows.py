@@ -17,6 +17,8 @@ from pipeline.store.bounds import due_before_ms
 from pipeline.store.ddl import DIGEST, INSERTED_AT, Table, encoding_column
 
 Key = tuple[str | int, ...]
+UNLINKED = 0
+"""Digest of a row that lost its account: what comes again under its id, made before or after that, is a repeat."""
 
 
 class Verdict(Enum):
@@ -64,10 +66,12 @@ def judge(stored: Stamp | None, coming: Stamp) -> Verdict:
 
     A higher policy version replaces the row. A lower one (a worker not yet upgraded) is a repeat of what is already
     better known. At the same version other bytes are a conflict, except where a lapsing field is null on one side: its
-    day key is gone, or the store has nulled it.
+    day key is gone, or the store has nulled it. A row that lost its account in an erasure never gets it back.
     """
     if stored is None:
         return Verdict.NEW
+    if stored.digest == UNLINKED:
+        return Verdict.REPEATED
     if stored.version != coming.version:
         return Verdict.REPLACES if coming.version > stored.version else Verdict.REPEATED
     lapsing = zip(stored.lapsing, coming.lapsing, strict=True)
