@@ -5,7 +5,7 @@ V := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: demo test lint bench differential bench-worker chaos broker lock format clean
+.PHONY: demo test lint bench adversarial differential bench-worker chaos broker lock format clean
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -23,6 +23,11 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(V)/python bench/core.py
 	$(V)/python bench/detect.py
+
+# Texts made to be slow, beside benign ones of the same size; fails where one takes more than five times as long.
+# ARGS="--only Names --stages 2"
+adversarial: $(STAMP)
+	$(V)/python bench/adversarial.py $(ARGS)
 
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.detect.recognizer import WORD, Recognizer
+from pipeline.detect.context import WORD
+from pipeline.detect.recognizer import Recognizer
 from pipeline.detect.spans import Span
 
 

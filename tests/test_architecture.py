@@ -60,6 +60,7 @@ PURE = [
         f"pipeline.detect.{name}"
         for name in ("allow", "columns", "engine", "gates", "loosen", "memory", "ner", "nerrules", "reading", "rules")
     ),
+    *("pipeline.detect.budget", "pipeline.detect.context"),
     *(
         f"pipeline.detect.{name}"
         for name in ("seams", "segments", "views", "checksums", "literals", "traits", "phones")

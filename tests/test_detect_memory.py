@@ -8,6 +8,7 @@ from pathlib import Path
 from test_engine import CODINGS, MAIL, OWN
 
 from pipeline.detect.allow import AllowList
+from pipeline.detect.budget import Allowance
 from pipeline.detect.detector import make_engine
 from pipeline.detect.engine import Engine
 from pipeline.detect.gates import Alternative, Range
@@ -27,9 +28,15 @@ class Counting:
         self.asked = 0
         self.fails = False
 
-    def find(self, text: str, parts: Sequence[Range] | None = None, found: Collection[Span] = ()) -> Iterator[Span]:
+    def find(
+        self,
+        text: str,
+        parts: Sequence[Range] | None = None,
+        found: Collection[Span] = (),
+        allowance: Allowance | None = None,
+    ) -> Iterator[Span]:
         """Yield the first character."""
-        del text, parts, found
+        del text, parts, found, allowance
         self.asked += 1
         if self.fails:
             raise ValueError

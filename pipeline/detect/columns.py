@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 
+from pipeline.detect.budget import Allowance
 from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span
@@ -21,14 +22,15 @@ HEAD_CHARS_MAX = 40
 CELLS_MAX = 4096
 """Cells under telling heads that a text may have; beyond, it is redacted whole."""
 _LINE_CHARS_MAX = 4096
+# Possessive where spaces meet what may hold spaces: else a run of them is tried in each of its partings.
 _FIELD = {
-    separator: re.compile(rf'\s*(?:"(?P<quoted>(?:[^"\n]|"")*)"|(?P<bare>[^{separator}"\n]*))\s*(?:{separator}|\Z)')
+    separator: re.compile(rf'\s*+(?:"(?P<quoted>(?:[^"\n]|"")*)"|(?P<bare>[^{separator}"\n]*+))\s*(?:{separator}|\Z)')
     for separator in (",", ";", "\t", r"\|")
-} | {"  ": re.compile(r"[ \t]*(?:(?P<quoted>\0)|(?P<bare>[^\s]+(?:[ \t][^\s]+)*))(?:[ \t]{2,}|[ \t]?\Z)")}
+} | {"  ": re.compile(r"[ \t]*(?:(?P<quoted>\0)|(?P<bare>[^\s]++(?:[ \t][^\s]++)*))(?:[ \t]{2,}|[ \t]?\Z)")}
 _COPY = re.compile(r"(?i)copy\s+[\w.\"]{1,120}\s*\((?P<heads>[^()]{1,2000})\)\s+from\s+stdin;\r?\n", re.ASCII)
 _INSERT = re.compile(r"(?i)insert\s+into\s+[\w.\"`\[\]]{1,120}\s*\((?P<heads>[^()]{1,2000})\)\s*values\s*", re.ASCII)
-_TUPLE = re.compile(r"\s*\((?P<row>(?:'(?:[^'\n]|'')*'|[^()'])*)\)\s*(?P<more>,?)")
-_CELL = re.compile(r"\s*(?:'(?P<quoted>(?:[^'\n]|'')*)'|(?P<bare>[^,']*))\s*(?:,|\Z)")
+_TUPLE = re.compile(r"\s*\((?P<row>(?:'(?:[^'\n]|'')*'|[^()'])*+)\)\s*(?P<more>,?)")
+_CELL = re.compile(r"\s*+(?:'(?P<quoted>(?:[^'\n]|'')*)'|(?P<bare>[^,']*+))\s*(?:,|\Z)")
 _HEAD_CHARS = re.compile(r"[\s_\-\"`'#*.()]")
 _EMPTY = re.compile(
     r"(?i)[\s\-.*x#?]*|null|none|n/?a|nan|undefined|true|false|redacted|<[^<>]*>|\$?\{.*\}|%s|\?|@\w+|`.*`|\w+\(.*\)"
@@ -77,6 +79,7 @@ class Columns:
         text: str,
         parts: Sequence[Range] | None = None,  # noqa: ARG002 - a `Finder`; a row needs its head, so the text is one
         found: Collection[Span] = (),  # noqa: ARG002 - a `Finder`
+        allowance: Allowance | None = None,  # noqa: ARG002 - a `Finder`
     ) -> Iterator[Span]:
         """Yield the cells.
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 _BESIDE_CHARS = 48
-_NEAR_CHARS = 4
+NEAR_CHARS = 4
 
 _LABEL_PERSON = re.compile(
     r"(?:\b(?:(?:full|first|last|given|family|user|account|contact|customer|display)[ _-]?)?name|\bauthor|\bowner"
@@ -60,5 +60,5 @@ def is_beside_cue(
 
 def _is_near(text: str, start: int, end: int, mailbox: tuple[int, int]) -> bool:
     """Say whether only punctuation stands between a word and a mailbox, as in ``Will <will@example.com>``."""
-    gap = text[end : mailbox[0]] if mailbox[0] >= end else text[mailbox[1] : start] if mailbox[1] <= start else None
-    return gap is not None and len(gap) <= _NEAR_CHARS and not any(char.isalnum() for char in gap)
+    first, last = (end, mailbox[0]) if mailbox[0] >= end else (mailbox[1], start)
+    return 0 <= last - first <= NEAR_CHARS and not any(char.isalnum() for char in text[first:last])

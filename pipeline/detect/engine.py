@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect import seams
 from pipeline.detect.allow import AllowList
+from pipeline.detect.budget import Allowance, Cost
 from pipeline.detect.gates import Finder, Range
 from pipeline.detect.memory import TEXTS_MAX, Asked, Found, Memory, Parts, key_of
 from pipeline.detect.own import find_own
@@ -62,8 +63,9 @@ class Engine:
             own: the account's own identifiers, for texts that hold them in another coding; as they are written, the
                 caller finds them.
         """
-        found = [self._find(text, own) for text in texts]
-        self._find_across(texts, own, found)
+        allowance = Allowance(sum(map(len, texts)))
+        found = [self._find(text, own, allowance) for text in texts]
+        self._find_across(texts, own, found, allowance)
         return found
 
     def forget(self) -> None:
@@ -71,11 +73,15 @@ class Engine:
         self._memory.clear()
 
     def _find_across(
-        self, texts: Sequence[str], own: Sequence[OwnIdentifier], found: list[Sequence[Span] | None]
+        self,
+        texts: Sequence[str],
+        own: Sequence[OwnIdentifier],
+        found: list[Sequence[Span] | None],
+        allowance: Allowance,
     ) -> None:
         """Add what is split over neighbouring texts; where that cannot be read, none of them can."""
         for run in seams.runs(texts):
-            spans = self._find(run.joined, ())
+            spans = self._find(run.joined, (), allowance)
             if spans is None:
                 found[run.first : run.first + len(run.starts)] = [None] * len(run.starts)
                 continue
@@ -86,26 +92,30 @@ class Engine:
                     for number, part in parts:
                         found[number] = sorted({*(found[number] or ()), part}) if found[number] is not None else None
 
-    def _find(self, text: str, own: Sequence[OwnIdentifier]) -> Sequence[Span] | None:
+    def _find(self, text: str, own: Sequence[OwnIdentifier], allowance: Allowance) -> Sequence[Span] | None:
         key = key_of(text)
         found = self._memory.get(key)
         try:
-            if found is None:
-                found = self._look(text)
+            if found is not None:
+                allowance.spend(*found.cost)
+            else:
+                found = self._look(text, allowance)
                 self._memory.put(key, found)
             own_spans = self._find_own_in_views(text, found.asked, own) if own and found.asked else ()
         except Exception:  # noqa: BLE001 - whatever a third party's recognizer raises, its text must not pass unread
             return None
         return sorted({*found.spans, *own_spans}) if own_spans else list(found.spans)
 
-    def _look(self, text: str) -> Found:
+    def _look(self, text: str, allowance: Allowance) -> Found:
+        before = allowance.cost
         asked = list(self._asked(text))
-        spans = self._find_as_is(text, asked)
+        spans = self._find_as_is(text, asked, allowance)
         viewing = [(number, parts) for number, parts in asked if number >= len(self._finders)]
         for view in self._views(text, viewing):
-            for span in self._find_as_is(view.text, list(self._asked(view.text))):
+            for span in self._find_as_is(view.text, list(self._asked(view.text)), allowance):
                 spans.add(_in_original(view, span))
-        return Found(tuple(sorted(spans)), tuple(viewing))
+        cost = Cost(allowance.cost.enhanced - before.enhanced, allowance.cost.dear - before.dear)
+        return Found(tuple(sorted(spans)), tuple(viewing), cost)
 
     def _find_own_in_views(self, text: str, viewing: Asked, own: Sequence[OwnIdentifier]) -> list[Span]:
         views = list(self._views(text, viewing))
@@ -116,11 +126,11 @@ class Engine:
         for number, parts in viewing:
             yield from self._viewers[number - len(self._finders)].views(text, parts)
 
-    def _find_as_is(self, text: str, asked: Asked) -> set[Span]:
+    def _find_as_is(self, text: str, asked: Asked, allowance: Allowance) -> set[Span]:
         spans: set[Span] = set()
         for number, parts in asked:
             if number < len(self._finders):
-                spans.update(self._finders[number].find(text, parts, spans))
+                spans.update(self._finders[number].find(text, parts, spans, allowance))
         allowed = self._allowed
         return {span for span in spans if not allowed.holds(span.entity, text[span.start : span.end])}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from re import escape
 from typing import NamedTuple, Protocol
 
+from pipeline.detect.budget import Allowance
 from pipeline.detect.literals import Told, is_literal, tell
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span
@@ -54,13 +55,20 @@ class Finder(Protocol):
         """Return the ways through its gate; none means that it looks at every text."""
         ...
 
-    def find(self, text: str, parts: Sequence[Range] | None = None, found: Collection[Span] = ()) -> Iterable[Span]:
+    def find(
+        self,
+        text: str,
+        parts: Sequence[Range] | None = None,
+        found: Collection[Span] = (),
+        allowance: Allowance | None = None,
+    ) -> Iterable[Span]:
         """Yield spans, which may overlap.
 
         Args:
             text: the text.
             parts: outside these, the finder has nothing to find; None for the whole text. It may look beyond them.
             found: what the finders before this one found; it need not find again what lies in a better finding.
+            allowance: what all finders may spend on the event together; None for as much as they like.
 
         Raises:
             DetectionFailed: the text has more to look at than the budget; it is to be redacted whole.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from pipeline.detect.budget import Cost
 from pipeline.detect.gates import Range
 from pipeline.detect.spans import Span
 
@@ -30,10 +31,12 @@ class Found(NamedTuple):
         spans: in order.
         asked: the viewers that were asked for other texts of it; in these, an account's own identifiers are looked
             for besides.
+        cost: what it took of its event's allowance, and takes of another's.
     """
 
     spans: tuple[Span, ...]
     asked: Asked
+    cost: Cost = Cost()
 
 
 class Memory:

@@ -14,7 +14,8 @@ from pipeline.detect.gazetteer import Lexicon, Word, key
 from pipeline.detect.namewords import CAPITAL_WORD, UPPER, full_names, read_after, read_before
 
 _MAILBOX = re.compile(r"@[\w-]{1,63}\.\w")
-_LOCAL_PART = re.compile(r"[\w.+%-]{1,64}\Z")
+_LOCAL_CHARS_MAX = 64
+_LOCAL_PART_BACKWARDS = re.compile(rf"[\w.+%-]{{1,{_LOCAL_CHARS_MAX}}}")  # a search for its end would try each place
 # Telephone numbers, IBANs, cards, social security numbers, addresses of network cards; less telling, any long number.
 _NUMBER = re.compile(
     r"[+(\dA-Z](?<![\w.,+-].)(?:(?P<telling>(?<=\+)\d(?:[ ().-]{0,2}\d){7,16}|(?<=[A-Z])[A-Z]\d\d(?: ?[A-Z\d]{4}){3,8}"
@@ -147,7 +148,7 @@ def beside_evidence(text: str, evidence: Sequence[Evidence], lexicon: Lexicon) -
 
 def mailbox_names(evidence: Sequence[Evidence], lexicon: Lexicon) -> Iterator[str]:
     """Yield the parts of mailboxes that are names: ``nadia.rossi@`` says that Rossi is one, ``nrossi@`` too."""
-    for _, local_part, _ in evidence:
+    for local_part in {one.local_part for one in evidence}:
         parts = [key(part) for part in _PARTS.split(local_part) if part]
         if not any(lexicon.is_telling(part) for part in parts):
             parts = [part[1:] for part in parts[:1] if part[1:] in lexicon.last]
@@ -159,9 +160,10 @@ def mailbox_names(evidence: Sequence[Evidence], lexicon: Lexicon) -> Iterator[st
 def evidence_in(text: str) -> Iterator[Evidence]:
     """Yield where a text speaks of persons: mailboxes, telephone numbers, numbers of accounts and documents."""
     for match in _MAILBOX.finditer(text):
-        local = _LOCAL_PART.search(text, max(0, match.start() - 64), match.start())
+        at = match.start()
+        local = _LOCAL_PART_BACKWARDS.match(text[max(0, at - _LOCAL_CHARS_MAX) : at][::-1])
         if local:
-            yield Evidence(local.start(), local.group(), is_telling=True)
+            yield Evidence(at - local.end(), text[at - local.end() : at], is_telling=True)
     for match in _NUMBER.finditer(text):
         if not _NO_EVIDENCE.search(text, max(0, match.start() - 16), match.start()):
             yield Evidence(match.start(), "", is_telling=match["telling"] is not None)

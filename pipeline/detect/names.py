@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from re import escape
 from typing import Any
 
+from pipeline.detect.budget import Allowance
 from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.gazetteer import Lexicon, Word, key, load_tables
 from pipeline.detect.literals import is_literal, literals
@@ -118,6 +119,7 @@ class Names:
         text: str,
         parts: Sequence[Range] | None = None,
         found: Collection[Span] = (),  # noqa: ARG002 - a `Finder`
+        allowance: Allowance | None = None,  # noqa: ARG002 - a `Finder`
     ) -> Iterator[Span]:
         """Yield names, which may overlap.
 

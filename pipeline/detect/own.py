@@ -4,6 +4,7 @@ What is looked for, and when a single word counts, is in `pipeline.detect.needle
 `pipeline.detect.fold`: JSON, URL and HTML escapes, full-width letters, accents, invisible characters.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 
 from pipeline.detect import cues
@@ -56,18 +57,26 @@ def _find(text: str, needles: Sequence[Needle]) -> list[Span]:
 
 def _locate(text: str, folded: Located, needles: Sequence[Needle]) -> Iterator[Span]:
     mailboxes: list[tuple[int, int]] = []
+    longest = 0
     for needle in sorted(needles, key=lambda needle: needle.needs_cue):
         if needle.probe not in folded.text:
             continue
         for start, end in _occurrences(folded.text, needle.words):
             if needle.entity == "EMAIL_ADDRESS":
-                mailboxes.append((start, end))
+                insort(mailboxes, (start, end))
+                longest = max(longest, end - start)
             first, last = folded.original(start, end)
             is_capital = text[first].isupper()
+            beside = _between(mailboxes, start - longest - cues.NEAR_CHARS, end + cues.NEAR_CHARS)
             if not needle.needs_cue or cues.is_beside_cue(
-                folded.text, start, end, mailboxes, is_capital=is_capital, entity=needle.entity
+                folded.text, start, end, beside, is_capital=is_capital, entity=needle.entity
             ):
                 yield Span(first, last, needle.entity, 1.0, needle.rule)
+
+
+def _between(mailboxes: Sequence[tuple[int, int]], first: int, last: int) -> Sequence[tuple[int, int]]:
+    """Return the ranges, in order, that start between two places: a text may have thousands."""
+    return mailboxes[bisect_left(mailboxes, (first, 0)) : bisect_left(mailboxes, (last + 1, 0))]
 
 
 def _occurrences(text: str, words: tuple[str, ...]) -> Iterator[tuple[int, int]]:

@@ -18,11 +18,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from pipeline.detect.budget import StrictRegex
+from pipeline.detect.context import WORD, Context
 from pipeline.detect.entities import EntityTable, RecognizerRule
 from pipeline.detect.gates import Alternative
 from pipeline.detect.nospacy import without_spacy
 from pipeline.detect.phones import Plans
-from pipeline.detect.recognizer import WORD, Context, PlusFirst, Recognizer, StrictRegex
+from pipeline.detect.recognizer import PlusFirst, Recognizer
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.traits import stays_in_line
 from pipeline.errors import PolicyError

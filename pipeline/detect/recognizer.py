@@ -3,60 +3,24 @@
 Presidio's objects come in as arguments: `pipeline.detect.presidio` alone imports them.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
+from pipeline.detect.budget import Allowance, Budget, matches_max
+from pipeline.detect.context import CONTEXT_CHARS, Context
 from pipeline.detect.entities import RecognizerRule
 from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.spans import Span
-from pipeline.errors import DetectionFailed
 
-CONTEXT_CHARS = 256
-"""How far before a finding a context word may stand, in characters (and within Presidio's five words)."""
-LANGUAGE = "en"
-WORD = r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+|\S"
-"""Tokens of a context: words as written, parted at camel case, digits and underscores."""
 _MARGIN = 2
 _YIELDING_SCORE = 0.4  # of a phone number: Presidio's own, without context
 _CONTEXT_BONUS = 0.35  # of Presidio's enhancer
 _OPENING = frozenset("+([\uff0b")  # a number may begin with one
 _BESIDE_CHARS = 32
-
-
-class StrictRegex:
-    """A compiled pattern that says when it ran out of time; Presidio would log that and skip the pattern."""
-
-    def __init__(self, compiled: Any, timeout_s: float) -> None:
-        self._compiled = compiled
-        self._timeout_s = timeout_s
-
-    def finditer(self, text: str, timeout: float | None = None) -> Iterator[Any]:  # noqa: ARG002 - Presidio's call
-        """Yield the matches, as the compiled pattern does.
-
-        Raises:
-            DetectionFailed: the pattern ran out of time.
-        """
-        timed_out = False
-        try:
-            yield from self._compiled.finditer(text, timeout=self._timeout_s)
-        except TimeoutError:
-            timed_out = True
-        if timed_out:
-            raise DetectionFailed("a pattern ran out of time")
-
-
-class _Words:
-    """What Presidio asks of an NLP engine to find context: every token with a letter or digit is a keyword."""
-
-    @staticmethod
-    def is_stopword(word: str, language: str) -> bool:  # noqa: ARG004 - Presidio's interface
-        return False
-
-    @staticmethod
-    def is_punct(word: str, language: str) -> bool:  # noqa: ARG004 - Presidio's interface
-        return not word[0].isalnum()
 
 
 class PlusFirst:
@@ -94,37 +58,21 @@ class PlusFirst:
         return asked
 
 
-class _Ours(list[Any]):
-    """Results that the enhancer may change in place: copying them deeply, as it does, is most of its time."""
+class Better:
+    """Findings above a score, by their places: there may be thousands."""
 
-    def __deepcopy__(self, memo: object) -> "_Ours":
-        return self
+    def __init__(self, found: Collection[Span], score: float) -> None:
+        self._spans = sorted(span for span in found if span.score > score)
+        self._starts = [span.start for span in self._spans]
+        self._ends = list(accumulate((span.end for span in self._spans), max))
 
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """Raises the score of findings that have a context word before them, by Presidio's enhancer."""
-
-    enhancer: Any
-    artifacts: Any
-    word: Any
-
-    def enhance(self, text: str, result: Any, recognizer: Any) -> Any:
-        """Return the result with the score that its context gives it."""
-        start = max(0, result.start - CONTEXT_CHARS)
-        tokens, indices = [], []
-        for match in self.word.finditer(text, start, min(len(text), result.end + 1)):
-            tokens.append(match.group())
-            indices.append(match.start())
-        artifacts = self.artifacts(
-            entities=[],
-            tokens=tokens,
-            tokens_indices=indices,
-            lemmas=[token.lower() for token in tokens],
-            nlp_engine=_Words(),
-            language=LANGUAGE,
-        )
-        return self.enhancer.enhance_using_context(text, _Ours([result]), artifacts, [recognizer])[0]
+    def beside(self, start: int, end: int) -> Iterator[Span]:
+        """Yield those that overlap a range."""
+        number = bisect_left(self._starts, end) - 1
+        while number >= 0 and self._ends[number] > start:
+            if self._spans[number].end > start:
+                yield self._spans[number]
+            number -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,39 +95,44 @@ class Recognizer:
     piece: Any = None
     piece_before: Any = None
 
-    def find(self, text: str, parts: Sequence[Range] | None = None, found: Collection[Span] = ()) -> Iterator[Span]:
+    def find(
+        self,
+        text: str,
+        parts: Sequence[Range] | None = None,
+        found: Collection[Span] = (),
+        allowance: Allowance | None = None,
+    ) -> Iterator[Span]:
         """Yield the findings that count; a run too long to look at closely is one finding.
 
         Raises:
             DetectionFailed: a pattern ran out of time, or the text has more to look at than the budget.
         """
         ranges = self._lines(text, parts) if parts and self.rule.lines else (Range(0, len(text)),)
+        matches = Budget(matches_max(text))  # of the whole text: each look has its pattern's, and they may be many
+        spent = allowance or Allowance(len(text))
         if self.piece is None:
             for start, end in ranges:
-                yield from self._spans(text, self._analyze(text, start, end))
+                yield from self._spans(text, self._analyze(text, start, end), matches, spent)
             return
-        shown = 0
+        shown = Budget(self.rule.text_chars_max)
+        better = Better(found, _YIELDING_SCORE) if found and self.rule.yields else None
         for start, end in self._runs(text, ranges):
             if end - start > self.rule.piece_chars_max:
                 yield Span(start, end, self.rule.entity, 1.0, self.rule.name)
                 continue
-            if found and self.rule.yields and self._is_told(text, start, end, found):
+            if better and self._is_told(text, start, end, better):
                 continue
-            shown += end - start
-            if shown > self.rule.text_chars_max:
-                raise DetectionFailed("a text has too much to look at")
-            yield from self._spans(text, self._analyze(text, max(0, start - _MARGIN), min(len(text), end + _MARGIN)))
+            shown.spend(end - start)
+            if self.rule.yields:
+                spent.spend(dear=end - start)
+            results = self._analyze(text, max(0, start - _MARGIN), min(len(text), end + _MARGIN))
+            yield from self._spans(text, results, matches, spent)
 
-    def _is_told(self, text: str, start: int, end: int, found: Collection[Span]) -> bool:
+    def _is_told(self, text: str, start: int, end: int, better: "Better") -> bool:
         """Say whether all digits of a run lie in one finding that is better than any this recognizer could make."""
         best = _YIELDING_SCORE + (_CONTEXT_BONUS if self._is_context_near(text, start, end) else 0)
-        for span in found:
-            if (
-                span.score > best
-                and span.end > start
-                and span.start < end
-                and text[span.start - 1 : span.start] not in _OPENING
-            ):
+        for span in better.beside(start, end):
+            if span.score > best and text[span.start - 1 : span.start] not in _OPENING:
                 rest = text[start : span.start] + text[span.end : end]
                 if not any(char.isdigit() for char in rest):
                     return True
@@ -204,10 +157,12 @@ class Recognizer:
             done = len(text) if last < 0 else last
             yield Range(first, done)
 
-    def _spans(self, text: str, results: Iterable[Any]) -> Iterator[Span]:
+    def _spans(self, text: str, results: Sequence[Any], matches: Budget, spent: Allowance) -> Iterator[Span]:
+        matches.spend(len(results))
         for result in results:
             enhanced = result
             if self._is_context_near(text, result.start, result.end):
+                spent.spend(enhanced=1)
                 enhanced = self.context.enhance(text, result, self.recognizer)
             has_context = bool(enhanced.analysis_explanation.supportive_context_word)
             if enhanced.score >= self.score_min and self._counts(text, result.start, result.end, has_context):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from re import _parser as parser  # type: ignore[attr-defined]  # the only way to a pattern's width
 from typing import Any
 
+from pipeline.detect.budget import Allowance
 from pipeline.detect.checksums import has_checksum, is_check
 from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.node import Node
@@ -104,6 +105,7 @@ class Rule:
         text: str,
         parts: Sequence[Range] | None = None,
         found: Collection[Span] = (),  # noqa: ARG002 - a `Finder`
+        allowance: Allowance | None = None,  # noqa: ARG002 - a `Finder`
     ) -> Iterator[Span]:
         """Yield the findings that count.
 

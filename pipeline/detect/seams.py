@@ -5,6 +5,7 @@ and, where the texts are few, only if none of them holds one of that type by its
 ``lena@example.com`` is a word of its own.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -64,9 +65,11 @@ def _run(first: int, texts: Sequence[str], between: str) -> Run:
 def split(run: Run, span: Span) -> list[tuple[int, Span]]:
     """Return (number of a text, its part of a span of the joined text), for each text that the span touches."""
     parts = []
-    for offset, start in enumerate(run.starts):
+    first = max(0, bisect_right(run.starts, span.start) - 1)
+    for offset in range(first, bisect_left(run.starts, span.end)):
+        start = run.starts[offset]
         end = start + run.sizes[offset]
-        if span.start < end and span.end > start:
+        if span.start < end:
             part = Span(max(span.start, start) - start, min(span.end, end) - start, span.entity, span.score, span.rule)
             parts.append((run.first + offset, part))
     return parts
