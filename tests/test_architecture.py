@@ -22,7 +22,7 @@ LAYERS = [
         *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks"),
         *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client"),
     },
-    {"pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery"},
+    {"pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery", "pipeline.rights"},
     {"pipeline.worker"},
     {"pipeline.cli", "pipeline.__main__"},
 ]

@@ -119,6 +119,10 @@ class Keyring:
         epoch = self.epoch_at(received_at_ms)
         return self._pseudonymize(epoch.key, epoch.name, field_name, value)
 
+    def pseudonyms(self, field_name: str, value: str) -> list[str]:
+        """Return a value's lasting pseudonyms in all epochs, oldest first: what its records can have."""
+        return [self._pseudonymize(epoch.key, epoch.name, field_name, value) for epoch in self.epochs]
+
     def day_pseudonym(self, field_name: str, value: str, received_at_ms: int) -> str | None:
         """Return the pseudonym of a value under the key of its UTC day; None when that day has no key any more."""
         day = day_of(received_at_ms)

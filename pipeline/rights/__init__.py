@@ -1,0 +1,1 @@
+"""Rights of the account holder (policy §8), as steps over a store."""

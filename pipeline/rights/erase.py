@@ -1,0 +1,141 @@
+"""Erases a subject from a store, in steps that can be done again (policy §8).
+
+Whoever calls this has published the suppression before, so that nothing new comes in meanwhile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from pipeline.errors import ConfigError
+from pipeline.keys.keyring import Keyring
+from pipeline.plan import referring_fields
+from pipeline.policy.load import Policy
+from pipeline.policy.model import Role
+from pipeline.store.client import Store
+from pipeline.store.ddl import Table, make_table
+from pipeline.store.erasure import (
+    add_tombstones,
+    count_lingering,
+    delete_records,
+    ensure_tombstones,
+    find_requests,
+    mask_records,
+    purge_masked,
+    unlink_records,
+)
+from pipeline.suppress import Subject
+
+_ROLES = {Subject.ACCOUNT: Role.ACCOUNT, Subject.API_KEY: Role.API_KEY}
+
+
+class Operational(StrEnum):
+    """What becomes of the operational records: they lose what refers to the account, go, or stay (a legal hold)."""
+
+    UNLINK = "unlink"
+    DELETE = "delete"
+    KEEP = "keep"
+
+
+class Named(NamedTuple):
+    """A subject by its real name, which leaves this process only as pseudonyms.
+
+    Attributes:
+        subject: what it is.
+        value: account id, API key id or request id.
+    """
+
+    subject: Subject
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Named({self.subject})"
+
+
+class Erased(NamedTuple):
+    """What an erasure found and changed this time; done again it finds less, and in the end nothing.
+
+    Attributes:
+        requests: requests of the subject.
+        content: content records hidden from every reader.
+        operational: operational records unlinked or deleted.
+    """
+
+    requests: int
+    content: int
+    operational: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEraser:
+    """Erases in one store.
+
+    Attributes:
+        store: open; its tables exist.
+        policy: as its records were made by.
+        keys: all key epochs of which there are records.
+    """
+
+    store: Store
+    policy: Policy
+    keys: Keyring
+
+    def erase(self, named: Named, until_ms: int, now_ms: int, operational: Operational) -> Erased:
+        """Take a subject's requests out.
+
+        A crash at any point leaves what is needed to do the rest: tombstones come first, and operational records, by
+        which the requests are found, last.
+
+        Args:
+            named: the subject.
+            until_ms: latest received_at of its requests, epoch milliseconds.
+            now_ms: now, likewise.
+            operational: what becomes of operational records.
+
+        Raises:
+            ConfigError: the policy has no operational field by which such a subject could be found.
+            SinkUnavailable: the store did not answer, or refused.
+        """
+        request_ids = self.requests_of(named, until_ms)
+        ensure_tombstones(self.store, self.policy.sinks["content"].retention_ms)
+        add_tombstones(self.store, [self.keys.suppression(Subject.REQUEST, one) for one in request_ids], now_ms)
+        content = mask_records(self.store, self._table("content"), request_ids)
+        return Erased(len(request_ids), content, self._change_operational(operational, request_ids))
+
+    def requests_of(self, named: Named, until_ms: int) -> list[str]:
+        """Return the ids of a subject's requests, received up to a time, over all key epochs.
+
+        Raises:
+            ConfigError: the policy has no operational field by which such a subject could be found.
+        """
+        if named.subject is Subject.REQUEST:
+            return [named.value]
+        field = self._field_of(named.subject)
+        pseudonyms = self.keys.pseudonyms(field, named.value)
+        return find_requests(self.store, self._table("operational"), field, pseudonyms, until_ms)
+
+    def finish(self, operational: Operational) -> bool:
+        """Have parts rewritten without what is hidden, and say whether all bytes are gone; ask again until they are."""
+        content = self._table("content")
+        purge_masked(self.store, content)
+        changed = [content] if operational is Operational.KEEP else [content, self._table("operational")]
+        return not any(count_lingering(self.store, table) for table in changed)
+
+    def _change_operational(self, operational: Operational, request_ids: Sequence[str]) -> int:
+        table = self._table("operational")
+        if operational is Operational.UNLINK:
+            return unlink_records(self.store, table, referring_fields(self.policy.shape), request_ids)
+        return delete_records(self.store, table, request_ids) if operational is Operational.DELETE else 0
+
+    def _field_of(self, subject: Subject) -> str:
+        """Return the operational field that holds a subject's pseudonym."""
+        for rule in self.policy.shape.rules.values():
+            for target in rule.targets:
+                if rule.role is _ROLES[subject] and (target.record, target.how) == ("operational", "pseudonym"):
+                    return target.field
+        raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: erase by request")
+
+    def _table(self, name: str) -> Table:
+        sink = self.policy.sinks[name]
+        return make_table(sink, self.policy.content if name == "content" else self.policy.operational)
