@@ -1,8 +1,9 @@
-"""Erasing an account, a key or a request from an embedded store: over key epochs, again, and when events come again."""
+"""Rights in an embedded store: erasing an account, a key or a request over key epochs, again, and exporting it."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,19 @@ import pytest
 from conftest import NoDetector
 
 from pipeline.anonymize import Admission, Core, make_core, process
+from pipeline.errors import ConfigError
 from pipeline.keys.keyring import KeyEpoch, Keyring
 from pipeline.policy.load import Policy
-from pipeline.records import Fate, Source
+from pipeline.records import Anonymized, Fate, Source
 from pipeline.rights.erase import Erased, Named, Operational, StoreEraser
+from pipeline.rights.export import Exporter
+from pipeline.seal import PlainSealer
 from pipeline.sinks.base import WriteReport
 from pipeline.store import Store, StoreSink, open_store
 from pipeline.store.entries import add_entry, ensure_entries, read_entries
 from pipeline.suppress import Action, ControlRecord, Subject, Suppressions, decode_entry, encode_entry
 from pipeline.synth import generate_events
+from pipeline.wire import content_bytes
 
 NOW_MS = int(time.time()) * 1000
 START_MS = NOW_MS - 3_600_000
@@ -169,3 +174,41 @@ def test_events_that_come_again_do_not_bring_an_account_back(
 def test_no_name_is_shown() -> None:
     """A subject's real name is in no message."""
     assert "acct_5f0c77de21b94a08" not in repr(Named(Subject.ACCOUNT, "acct_5f0c77de21b94a08"))
+
+
+def test_an_export_is_what_was_sent_anonymized(
+    store: Store, policy: Policy, core: Core, events: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Every record of the account over both epochs, nobody else's, as it came out of the core; files are private."""
+    account = events[3]["account"]["id"]
+    fates = [fate for fate in _fates(core, events) if isinstance(fate, Anonymized)]
+    ids = {event["request_id"] for event in events if event["account"]["id"] == account}
+    folder = tmp_path / "export"
+    exporter = Exporter(store, policy, StoreEraser(store, policy, KEYS))
+    counts = exporter.export(Named(Subject.ACCOUNT, account), folder, NOW_MS, PlainSealer())
+    mine = {fate.operational.request_id: fate for fate in fates if fate.operational.request_id in ids}
+    found = [orjson.loads(line) for line in (folder / "operational.jsonl").read_bytes().splitlines()]
+    assert found == [dict(mine[one].operational.fields) for one in sorted(mine)]
+    content = [fate.content for _, fate in sorted(mine.items()) if fate.content is not None]
+    found = [orjson.loads(line) for line in (folder / "content.jsonl").read_bytes().splitlines()]
+    assert found == [orjson.loads(content_bytes(record)) for record in content]
+    assert counts == {"operational.jsonl": len(mine), "content.jsonl": len(content)}
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    for name, facts in manifest["files"].items():
+        assert facts["sha256"] == sha256((folder / name).read_bytes()).hexdigest()
+    assert account not in (folder / "manifest.json").read_text()
+    assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o600"}
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+
+
+def test_content_is_exported_only_when_asked_for_and_into_an_empty_folder(
+    store: Store, policy: Policy, events: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Without an opener there is no content; a folder that has something is refused, and left as it is."""
+    exporter = Exporter(store, policy, StoreEraser(store, policy, KEYS))
+    named = Named(Subject.API_KEY, events[0]["api_key_id"])
+    assert set(exporter.export(named, tmp_path / "one", NOW_MS)) == {"operational.jsonl"}
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["manifest.json", "operational.jsonl"]
+    with pytest.raises(ConfigError, match="empty"):
+        exporter.export(named, tmp_path / "one", NOW_MS)
+    assert exporter.export(Named(Subject.ACCOUNT, "acct_nobody"), tmp_path / "two", NOW_MS) == {"operational.jsonl": 0}
