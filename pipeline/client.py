@@ -77,18 +77,21 @@ def make_producer(
     )
 
 
-def make_reader(brokers: str, *, fetch_bytes_max: int, options: Mapping[str, Any] | None = None) -> AIOKafkaConsumer:
-    """Make a consumer without a group, which commits nothing: assign it partitions and seek.
+def make_reader(
+    brokers: str, *, fetch_bytes_max: int, group: str | None = None, options: Mapping[str, Any] | None = None
+) -> AIOKafkaConsumer:
+    """Make a consumer that is assigned partitions and sought by hand, and commits nothing by itself.
 
     Args:
         brokers: ``host:port``, separated by commas.
         fetch_bytes_max: bytes that one fetch takes of a partition, unless a record is larger.
+        group: where it keeps its offsets, without being a member; None for one that has none.
         options: further ones of aiokafka's.
     """
     return AIOKafkaConsumer(
         bootstrap_servers=_servers(brokers),
         client_id="lethe",
-        group_id=None,
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="none",
         max_partition_fetch_bytes=fetch_bytes_max,
@@ -111,13 +114,15 @@ async def producing(brokers: str, *, batch_bytes_max: int) -> AsyncIterator[AIOK
 
 
 @asynccontextmanager
-async def reading(brokers: str, *, fetch_bytes_max: int) -> AsyncIterator[AIOKafkaConsumer]:
+async def reading(
+    brokers: str, *, fetch_bytes_max: int, group: str | None = None, options: Mapping[str, Any] | None = None
+) -> AsyncIterator[AIOKafkaConsumer]:
     """Yield a started consumer, as `make_reader`, and stop it.
 
     Raises:
         SinkUnavailable, ConfigError: Kafka is not there, or refuses.
     """
-    consumer = make_reader(brokers, fetch_bytes_max=fetch_bytes_max)
+    consumer = make_reader(brokers, fetch_bytes_max=fetch_bytes_max, group=group, options=options)
     async with _running(consumer, "connect", brokers):
         yield consumer
 

@@ -66,6 +66,11 @@ class Settings:
     stuck_s: int = whole(300, (15, 86_400), "s", "records waiting and no commit for so long ends the worker")
     rejection_share_max: int = whole(50, (1, 100), "percent", "more rejected than this stops the worker; 100: never")
     rejection_count_min: int = whole(200, (1, 1_000_000), "events", "rejections below which that share is not judged")
+    archive_bytes_max: int = whole(
+        32 << 20, _BYTES, "bytes", "records that the archive stores at once, with the last one"
+    )
+    archive_wait_ms: int = whole(1000, (1, 60_000), "ms", "longest wait of the archive for such a batch to fill")
+    store_retry_s: int = whole(120, (0, 3600), "s", "how long the archive tries a store that is down; then it ends")
     metrics_host: str = name("127.0.0.1", "address that /metrics, /healthz and /readyz listen on", HOST)
     metrics_port: int = whole(9464, (0, 65_535), "", "their port; 0: none of them")
 

@@ -42,11 +42,31 @@ _AGE_BUCKETS = (
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it without annotations
 
 
-class Metrics:
+class MetricSet:
     """The metrics of one process, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+
+    def render(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: Iterable[float], *labels: str) -> Histogram:
+        return Histogram(name, meaning, labels, buckets=tuple(buckets), registry=self.registry)
+
+
+class Metrics(MetricSet):
+    """The metrics of a run, and of a worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.events = self._counter("lethe_events", "Raw events read, by fate: records or rejected.", "fate")
         self.rejections = self._counter(
             "lethe_rejections", "Raw events refused. A rise in one reason: a producer changed.", "reason"
@@ -74,11 +94,8 @@ class Metrics:
         )
         for fate in ("records", "rejected"):
             self.events.labels(fate)
-        _start_at_zero(self.rejections, map(str, Reason))
-        _start_at_zero(self.records, _SINKS)
-
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, registry=self.registry)
+        start_at_zero(self.rejections, map(str, Reason))
+        start_at_zero(self.records, _SINKS)
 
     def count_fate(self, fate: Fate) -> None:
         """Count one event. A tally for each would take three times as long."""
@@ -113,10 +130,6 @@ class Metrics:
         _add(self.records, {sink: getattr(report, sink) for sink in _SINKS})
         self.repeated.inc(report.repeated)
         self.conflicts.inc(report.conflicts)
-
-    def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class WorkerMetrics(Metrics):
@@ -156,16 +169,10 @@ class WorkerMetrics(Metrics):
         self.bounds = gauge("lethe_retention_bound_seconds", "Bound of each sink, as the policy states it.", "sink")
         self.suppressed = gauge("lethe_control_entries", "Entries of the control topic that were read.")
         self.keys_age = gauge("lethe_keys_loaded_timestamp_seconds", "When the key file was loaded last.")
-        _start_at_zero(self.outcomes, _OUTCOMES)
-        _start_at_zero(self.commits, _COMMITS)
+        start_at_zero(self.outcomes, _OUTCOMES)
+        start_at_zero(self.commits, _COMMITS)
         for stage in _STAGES:
             self.stages.labels(stage)
-
-    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, labels, registry=self.registry)
-
-    def _histogram(self, name: str, meaning: str, buckets: Iterable[float], *labels: str) -> Histogram:
-        return Histogram(name, meaning, labels, buckets=tuple(buckets), registry=self.registry)
 
     def describe_policy(self, version: int, digest: str, bounds_ms: Mapping[str, int], models: Container[str]) -> None:
         """Say which policy is in force, the bound of each of its sinks, and which models are its catalogue's."""
@@ -229,7 +236,7 @@ class _BulkHistogram(Collector):
         yield HistogramMetricFamily(self._name, self._meaning, buckets=cumulative, sum_value=self._sum)
 
 
-def _start_at_zero(counter: Counter, labels: Iterable[str]) -> None:
+def start_at_zero(counter: Counter, labels: Iterable[str]) -> None:
     """Make the series of closed labels: the first count is then a rise that an alert sees, not a new series."""
     for label in labels:
         counter.labels(label)

@@ -24,6 +24,7 @@ LAYERS = [
     },
     {"pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery", "pipeline.rights"},
     {"pipeline.worker"},
+    {"pipeline.archive"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
 # Each big library has one door; Presidio a second one, behind which its models are loaded.
@@ -70,6 +71,7 @@ PURE = [
     *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
     *("pipeline.worker.slices", "pipeline.worker.watermark"),
+    *("pipeline.archive.decode", "pipeline.archive.batch"),
 ]
 LINES_MAX = 260
 FUNCTION_LINES_MAX = 70

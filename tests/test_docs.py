@@ -17,8 +17,9 @@ from test_architecture import DOORS, MODULES, ROOT, imports_of, name_of
 from typer.testing import CliRunner
 
 from pipeline import cli
+from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.errors import Reason
-from pipeline.metrics import WorkerMetrics
+from pipeline.metrics import MetricSet, WorkerMetrics
 from pipeline.policy.load import load_policy
 from pipeline.worker.supervisor import EXIT_FLOOD
 
@@ -165,11 +166,12 @@ def test_tables_are_complete() -> None:
         assert first_cells(section(ROOT / "schemas" / "README.md", f"Words of {title}")) == words["enum"]
 
 
-def test_every_metric_has_its_row() -> None:
-    """docs/worker.md explains each metric of a worker, and no other; those of stores alone are no worker's."""
-    lines = WorkerMetrics().render().decode().splitlines()
+@pytest.mark.parametrize(("page", "metrics"), [("worker.md", WorkerMetrics), ("archive.md", ArchiveMetrics)])
+def test_every_metric_has_its_row(page: str, metrics: type[MetricSet]) -> None:
+    """A command's page explains each of its metrics, and no other; those of stores alone are no worker's."""
+    lines = metrics().render().decode().splitlines()
     known = {line.split()[2] for line in lines if line.startswith("# TYPE")}
-    table = section(ROOT / "docs" / "worker.md", "Probes and metrics").splitlines()
+    table = section(ROOT / "docs" / page, "Probes and metrics").splitlines()
     told = {
         name for line in table if line.startswith("| `") for name in re.findall(r"`(lethe_\w+)", line.split("|")[1])
     }

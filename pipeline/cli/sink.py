@@ -11,6 +11,7 @@ from pipeline.run import admit_for_store
 from pipeline.sinks.base import Sink
 from pipeline.sinks.files import FileSink
 from pipeline.store.bounds import hold_ms
+from pipeline.store.intake import schemas_of
 from pipeline.store.opening import open_store
 from pipeline.store.writer import StoreSink
 
@@ -56,11 +57,9 @@ def open_sink(url: str, policy: Policy, clock: Callable[[], int], *, overwrite: 
     if overwrite:
         raise ConfigError("--overwrite is for file:DIR; a store shows each event once anyway")
     store = open_store(url, now_ms=clock())
-    records = {"content": policy.content, "operational": policy.operational, "rejected": policy.rejection}
-    schemas = {policy.sinks[name].schema: schema for name, schema in records.items()}
     try:
         left = "what was written stays; running the same again adds the rest"
-        return OpenSink(StoreSink(store, schemas, policy.sinks, clock), store.label, left)
+        return OpenSink(StoreSink(store, schemas_of(policy), policy.sinks, clock), store.label, left)
     except PipelineError:
         store.close()
         raise

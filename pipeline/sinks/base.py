@@ -17,6 +17,7 @@ class WriteReport:
         rejected: rejections newly stored.
         repeated: records that were there already with the same bytes.
         conflicts: records that were there already with other bytes (design §5: counted, alerted).
+        expired: records that were due when they came to be stored, and are not.
     """
 
     content: int = 0
@@ -24,6 +25,7 @@ class WriteReport:
     rejected: int = 0
     repeated: int = 0
     conflicts: int = 0
+    expired: int = 0
 
     def add(self, other: "WriteReport") -> None:
         """Add the counts of another report to this one."""

@@ -190,10 +190,19 @@ def alter_bounds(table: Table) -> list[str]:
     return [*statements, f"ALTER TABLE {table.name} MODIFY COMMENT '{bounds_comment(table)}'"]
 
 
+def add_column(table: Table, name: str) -> str:
+    """Return the statement that gives an existing table a column; its rows have null, or an empty map, there."""
+    return f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS `{name}` {column_types(table)[name]}"
+
+
 def bounds_comment(table: Table) -> str:
-    """Return the table's bounds as JSON; kept as its comment, so that any opening can sweep without the policy."""
+    """Return the table's bounds and the version of its schema as JSON.
+
+    Kept as its comment: any opening can sweep without the policy, and a migration is done once it says so.
+    """
     null_after = {field.name: field.null_after_ms for field in table.lapsing}
-    return orjson.dumps({"time": table.time, "bound_ms": table.bound_ms, "null_after_ms": null_after}).decode()
+    facts = {"time": table.time, "bound_ms": table.bound_ms, "null_after_ms": null_after}
+    return orjson.dumps({**facts, "schema_version": table.schema_version}).decode()
 
 
 def _is_daily(table: Table) -> bool:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,20 +20,19 @@ from pipeline.config import Settings
 from pipeline.errors import PipelineError, SinkUnavailable
 from pipeline.keys.keyring import Keyring
 from pipeline.keys.watch import KeyWatch
-from pipeline.metrics import CONTENT_TYPE, WorkerMetrics
+from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import Policy
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.live import LiveTopic
 from pipeline.worker.ending import EXIT_FAILED, end_process, explain
-from pipeline.worker.health import Address, HealthServer, Page, worker_pages
 from pipeline.worker.logs import listen_to_libraries
 from pipeline.worker.parts import Parts
 from pipeline.worker.preflight import require_topics
 from pipeline.worker.runtime import run_worker
+from pipeline.worker.signs import address_of, signs_of_life
 from pipeline.worker.slices import Transform
 from pipeline.worker.supervisor import end_with_parent
 from pipeline.worker.vitals import Vitals
-from pipeline.worker.watchdog import Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,16 @@ def serve(job: Job) -> None:
             now_ms=job.now_ms,
             shadow=job.shadow,
         )
-        with _signs_of_life(job, metrics, vitals, tidy):
+        if job.socket:
+            end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with signs_of_life(
+            settings,
+            job.socket or address_of(settings),
+            vitals,
+            metrics.render,
+            lambda text: end_process(text, EXIT_FAILED, job.log, tidy),
+            job.log,
+        ):
             job.settled()
             asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
             asyncio.run(run_worker(parts, job.transform))
@@ -167,42 +174,3 @@ def _private_folder() -> Iterator[tuple[str, Callable[[], None]]]:
         yield folder, tidy
     finally:
         tidy()
-
-
-@contextmanager
-def _signs_of_life(job: Job, metrics: WorkerMetrics, vitals: Vitals, tidy: Callable[[], None]) -> Iterator[None]:
-    """Serve metrics and probes, and let the watchdog look, from threads of their own."""
-    settings = job.settings
-
-    def page() -> tuple[int, str, bytes]:
-        return HTTPStatus.OK, CONTENT_TYPE, metrics.render()
-
-    if job.socket:
-        end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    watchdog = Watchdog(
-        vitals.snapshot,
-        lambda reason: end_process(f"ended by its watchdog: {reason}", EXIT_FAILED, job.log, tidy),
-        stuck_s=settings.stuck_s,
-        grace_s=settings.grace_s,
-    )
-    try:
-        pages = worker_pages(vitals.snapshot, settings.stuck_s, page)
-        with _server(job.socket or _address(settings), pages, job.log):
-            yield
-    finally:
-        watchdog.close()
-
-
-def _address(settings: Settings) -> Address | None:
-    return (settings.metrics_host, settings.metrics_port) if settings.metrics_port else None
-
-
-@contextmanager
-def _server(address: Address | None, pages: Mapping[str, Page], log: Callable[[str], None]) -> Iterator[None]:
-    if address is None:
-        yield
-        return
-    with HealthServer(address, pages) as server:
-        if not isinstance(server.address, str):
-            log("metrics and probes at {}:{}".format(*server.address))
-        yield

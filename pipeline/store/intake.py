@@ -1,0 +1,156 @@
+"""The one write path into a store, of `lethe run` and of the archive: what is new goes in, the rest is counted.
+
+What is due already is not stored (design §4): a sweep would remove it at once, and an hour of life is one too many.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipeline.coarsen import TIME_MS_MIN, format_timestamp
+from pipeline.policy.load import Policy
+from pipeline.policy.model import RecordSchema, SinkPolicy
+from pipeline.records import ContentRecord, OperationalRecord, Rejection
+from pipeline.store.bounds import due_before_ms
+from pipeline.store.client import Store
+from pipeline.store.ddl import Table, column_types, make_table
+from pipeline.store.lookup import find_records, find_rejections
+from pipeline.store.rows import Entry, Key, Stamp, Verdict, judge, make_columns, make_entry
+from pipeline.store.tables import ensure_tables
+
+STORED_SINKS = ("content", "operational", "rejected")
+"""The sinks that a store has tables of, in the order in which they are written."""
+
+
+class Records(NamedTuple):
+    """Records to store, by sink."""
+
+    content: Sequence[ContentRecord] = ()
+    operational: Sequence[OperationalRecord] = ()
+    rejected: Sequence[Rejection] = ()
+
+
+@dataclass(slots=True)
+class TableReport:
+    """What a write did to one table, in records.
+
+    Attributes:
+        inserted: newly stored.
+        repeated: there already with the same bytes, or under a higher policy version.
+        expired: due already, and so not stored.
+        conflicts: identities of those that were there already with other bytes; the first stays.
+    """
+
+    inserted: int = 0
+    repeated: int = 0
+    expired: int = 0
+    conflicts: list[Key] = field(default_factory=list)
+
+
+class RecordWriter:
+    """Writes records into a store's tables, which it makes where they are missing.
+
+    Safe to kill at any moment: an insert is atomic in each partition, content goes first, and each table is asked on
+    its own what it has, so writing the same records again, cut into other batches, adds only what is missing. Two
+    writers of the same record at the same moment may both insert it; the views still show it once.
+
+    Args:
+        store: an open store.
+        schemas: record schemas by name.
+        sinks: the policies of ``content``, ``operational`` and ``rejected``, by name.
+        clock: returns now, epoch milliseconds.
+
+    Raises:
+        ConfigError: the store's tables were made by another schema.
+        PolicyError: a schema cannot be a table, or a bound is too short for one.
+        SinkUnavailable: the store did not answer, or refused.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        schemas: Mapping[str, RecordSchema],
+        sinks: Mapping[str, SinkPolicy],
+        clock: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        tables = make_tables(schemas, sinks)
+        self._content, self._operational, self._rejected = tables
+        self._types = {table.name: column_types(table) for table in tables}
+        self._content_entry, self._operational_entry, self._rejected_entry = map(make_entry, tables)
+        ensure_tables(store, tables)
+
+    def write(self, records: Records) -> dict[str, TableReport]:
+        """Store a batch; when this returns, the batch is durable.
+
+        Returns:
+            What became of the records of each sink.
+
+        Raises:
+            SinkUnavailable: nothing may be assumed written; the same batch may be written again.
+        """
+        now_ms = self._clock()
+        reports = {name: TableReport() for name in STORED_SINKS}
+        content = _living(self._content, map(self._content_entry, records.content), now_ms, reports["content"])
+        operational = _living(
+            self._operational, map(self._operational_entry, records.operational), now_ms, reports["operational"]
+        )
+        rejected = [self._rejected_entry(record) for record in records.rejected]
+        ids = [str(entry.key[0]) for entry in (*content, *operational)]
+        in_content, in_operational = find_records(self._store, (self._content, self._operational), ids)
+        in_rejected = find_rejections(self._store, self._rejected, (entry.key for entry in rejected))
+
+        self._add(self._content, pick_fresh(content, in_content, reports["content"]), now_ms)
+        self._add(self._operational, pick_fresh(operational, in_operational, reports["operational"]), now_ms)
+        self._add(self._rejected, pick_fresh(rejected, in_rejected, reports["rejected"]), now_ms)
+        return reports
+
+    def _add(self, table: Table, fresh: Sequence[Entry], now_ms: int) -> None:
+        if fresh:
+            self._store.insert(table.name, make_columns(table, fresh, now_ms), self._types[table.name])
+
+
+def make_tables(schemas: Mapping[str, RecordSchema], sinks: Mapping[str, SinkPolicy]) -> list[Table]:
+    """Return the tables of the stored sinks, in their order.
+
+    Raises:
+        PolicyError: a schema cannot be a table, or a bound is too short for one.
+    """
+    return [make_table(sinks[name], schemas[sinks[name].schema]) for name in STORED_SINKS]
+
+
+def schemas_of(policy: Policy) -> dict[str, RecordSchema]:
+    """Return the record schemas of the stored sinks, by the name that the sinks call them."""
+    records = {"content": policy.content, "operational": policy.operational, "rejected": policy.rejection}
+    return {policy.sinks[name].schema: schema for name, schema in records.items()}
+
+
+def pick_fresh(entries: Sequence[Entry], stored: Mapping[Key, Stamp], report: TableReport) -> list[Entry]:
+    """Return the entries to insert, at most one for each id; count all of them in the report.
+
+    On a conflict the first stays, stored or earlier in the batch: nobody can make a record say something else by
+    sending its id again.
+    """
+    known = dict(stored)
+    fresh: dict[Key, Entry] = {}
+    for entry in entries:
+        verdict = judge(known.get(entry.key), entry.stamp)
+        if verdict is Verdict.CONFLICT:
+            report.conflicts.append(entry.key)
+        elif verdict is Verdict.REPEATED:
+            report.repeated += 1
+        else:
+            known[entry.key] = entry.stamp
+            fresh[entry.key] = entry
+    report.inserted = len(fresh)
+    return list(fresh.values())
+
+
+def _living(table: Table, entries: Iterable[Entry], now_ms: int, report: TableReport) -> list[Entry]:
+    """Return the entries that are not due; timestamps of records all have one form, so they compare as text."""
+    due_before = format_timestamp(max(TIME_MS_MIN, due_before_ms(table.bound_ms, now_ms)))
+    coming = list(entries)
+    living = [entry for entry in coming if str(entry.fields[table.time]) >= due_before]
+    report.expired = len(coming) - len(living)
+    return living
