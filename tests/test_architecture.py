@@ -22,7 +22,10 @@ LAYERS = [
         *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks"),
         *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client"),
     },
-    {"pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery", "pipeline.rights"},
+    {
+        *("pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery"),
+        *("pipeline.audit", "pipeline.receipts", "pipeline.rights"),
+    },
     {"pipeline.worker"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
@@ -39,6 +42,7 @@ DOORS = {
     "stdnum": {"pipeline.detect.checksums"},
     "faker": {"pipeline.detect.gazetteer"},
     "aiokafka": {"pipeline.client"},
+    "cryptography": {"pipeline.keys.signing"},
     "faust": {f"pipeline.worker.{name}" for name in ("agent", "client_thread", "producer", "transport")},
     "kafka": {"pipeline.topics.admin"},
     "uvloop": {"pipeline.worker.process"},
@@ -67,6 +71,13 @@ PURE = [
     ),
     *("pipeline.detect.recognizer", "pipeline.detect.entities", "pipeline.keys.keyring", "pipeline.keys.keyformat"),
     *("pipeline.policy.shape", "pipeline.policy.record", "pipeline.policy.body"),
+    *(
+        "pipeline.keys.signing",
+        "pipeline.audit.entry",
+        "pipeline.audit.chain",
+        "pipeline.receipts.model",
+        "pipeline.receipts.signed",
+    ),
     *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
     *("pipeline.worker.slices", "pipeline.worker.watermark"),
