@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from pipeline.config_types import HOST, duration, flag, name, parse, text, whole
+from pipeline.config_types import ACTOR, HOST, duration, flag, name, parse, text, whole
 from pipeline.errors import ConfigError
 from pipeline.policy.lint_sinks import SINKS
 from pipeline.policy.load import Limits
@@ -40,6 +40,9 @@ class Settings:
     leaf_bytes_max: int = whole(_LIMITS.leaf_bytes_max, _BYTES, "bytes", "longest string leaf that is scanned")
     ner_model: str = text("", "spaCy pipeline that finds names: a package or a folder; empty: none")
     ner_processes: int = whole(1, (1, 64), "processes", "that hold this model, of each worker or command")
+    audit: str = text("lethe-audit", "folder of the audit log")
+    actor: str = name("", "who acts, in the audit log; empty: the login", ACTOR)
+    receipt_key: str = text("lethe.receipt-key.json", "path of the key that signs receipts and checkpoints")
     batch_events_max: int = whole(5000, (1, 1_000_000), "events", "events a write into a sink")
 
     brokers: str = text("127.0.0.1:9092", "Kafka's brokers: `host:port`, several separated by commas")

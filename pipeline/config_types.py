@@ -6,6 +6,7 @@ from dataclasses import Field, dataclass, field
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.policy.validator import FORMATS
 from pipeline.topics.duration import parse_ms
 
 _DIGITS_MAX = 10
@@ -14,6 +15,12 @@ _KEY = "setting"
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
+ACTOR = re.compile(FORMATS["actor"])
+_MUST_BE = {
+    NAME: "1 to 249 letters, digits, '.', '_' or '-'",
+    HOST: "a host name or an IP address",
+    ACTOR: "a login: 1 to 64 small letters, digits, '.', '_' or '-', no digit first",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,7 @@ def name(default: str, meaning: str, pattern: re.Pattern[str] = NAME) -> Any:
         fits = isinstance(value, str) and (pattern.fullmatch(value) or (not value and not default))
         return str(value) if fits else None
 
-    must_be = "a host name or an IP address" if pattern is HOST else "1 to 249 letters, digits, '.', '_' or '-'"
-    return field(default=default, metadata=_metadata(Setting(meaning, must_be, parse_name)))
+    return field(default=default, metadata=_metadata(Setting(meaning, _MUST_BE[pattern], parse_name)))
 
 
 def whole(default: int, low_high: tuple[int, int], unit: str, meaning: str) -> Any:

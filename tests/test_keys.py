@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from pipeline.coarsen import DAY_MS, HOUR_MS, day_of, format_timestamp, parse_timestamp
 from pipeline.errors import ConfigError, KeyringError
-from pipeline.keys import keyfile
+from pipeline.keys import keyfile, privatefile
 from pipeline.keys.keyfile import init_keyfile, load_keyring, roll_keyfile, rotate_keyfile
 from pipeline.keys.keyring import KeyEpoch, Keyring
 from pipeline.pseudonym import pseudonymize
@@ -261,10 +261,10 @@ def test_the_owner_must_be_the_user_or_root(
     monkeypatch.setattr(os, "geteuid", lambda: user)
     status = os.stat_result((stat.S_IFREG | 0o600, 0, 0, 1, owner, 0, 0, 0, 0, 0))
     if accepted:
-        keyfile._check_private(path, status)
+        privatefile.check_private(path, status)
     else:
         with pytest.raises(KeyringError, match="belongs to another user"):
-            keyfile._check_private(path, status)
+            privatefile.check_private(path, status)
 
 
 KEY_TEXT = base64.b64encode(b"secret-secret-secret-secret-yes!").decode()

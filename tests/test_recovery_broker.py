@@ -303,22 +303,32 @@ def test_show_says_what_is_gone(lethe: Lethe, topics: Topics, bare_core: Core) -
 
 
 def test_raw_prints_one_refused_record_as_it_is(lethe: Lethe, topics: Topics, bare_core: Core, tmp_path: Path) -> None:
-    """With a reason, the bytes of one refused record are printed exactly; nothing else of raw can be had."""
+    """With a reason, the bytes of one refused record are printed exactly; nothing else can be had; all is audited."""
     values = [b'{"cut": \x1b[2J\xff\r\n', b"[1]", b""]
     raw = put_refused(topics, bare_core, values)
     accepted = put_raw(topics, [(json.dumps(make_event(1)).encode(), None, 0)])[0]
     at = f"{topics.raw}/{raw[0].partition}/{raw[0].offset}"
-    process = start(tmp_path, ["rejected", "--raw", "--at", at, "--why", "a gateway cuts events"], **topics.environ)
+    why = ("--why", "incident", "--ticket", "INC-17")
+    process = start(tmp_path, ["rejected", "--raw", "--at", at, *why], **topics.environ)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, values[0])
-    assert err == b"lethe: privileged: an event as it is; recorded once the audit log exists\n"
-    done = lethe("rejected", "--raw", "--at", f"{topics.raw}/0/{accepted.offset}", "--why", "curious")
+    assert err == b"lethe: privileged: an event as it is; it is in the audit log\n"
+    done = lethe("rejected", "--raw", "--at", f"{topics.raw}/0/{accepted.offset}", *why)
     assert (done.code, done.out, done.err) == (2, "", "lethe: no rejection points to that record\n")
     with admin(topics.cluster) as client:
         client.delete_records({AdminPartition(topics.raw, 0): 1})
-    done = lethe("rejected", "--raw", "--at", at, "--why", "a gateway cuts events")
+    done = lethe("rejected", "--raw", "--at", at, *why)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("lethe: gone: raw holds 1 d")
+    log = [line for path in (tmp_path / "lethe-audit").iterdir() for line in lines(path.read_text("utf-8"))]
+    ended = [(entry["reason"], entry["ticket"], entry["outcome"], entry["counts"]) for entry in log[2::2]]
+    assert ended == [
+        ("incident", "INC-17", "done", {"records": 1, "bytes": len(values[0])}),
+        *(("incident", "INC-17", "refused", {}),) * 2,
+    ]
+    assert [entry["action"] for entry in log[1:]] == ["read_raw"] * 6
+    assert topics.raw not in json.dumps(log)
+    assert lethe("audit-log", "verify").code == 0
 
 
 def test_rejected_events_are_replayed_once(lethe: Lethe, topics: Topics, bare_core: Core) -> None:

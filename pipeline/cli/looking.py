@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from pipeline.audit.acting import Tally
 from pipeline.cli import edge, rejected_report
 from pipeline.cli.sending import places_of
 from pipeline.client import reading
@@ -66,20 +67,25 @@ class Looking:
 
         self._look_up(self._newest(limit), take)
 
-    def print_raw(self) -> None:
+    def print_raw(self, tally: Tally) -> None:
         """Print one raw record as it is. Only what was rejected can be had: this is no door to the rest of raw.
+
+        Args:
+            tally: of the audit log, which has it already that the record is read.
 
         Raises:
             ConfigError: nothing was rejected there, or raw has it no more.
         """
         listing, found = self._newest(1), list[bytes | None]()
         if not listing:
-            raise ConfigError("no rejection points to that record")
+            raise tally.refuse(ConfigError("no rejection points to that record"))
         self._look_up(listing, lambda _, value: found.append(value))
         value = found[0]
         if value is None:
-            raise ConfigError(f"{self._gone}; and what is of another topic than {self._places.raw} is not looked up")
-        typer.echo("lethe: privileged: an event as it is; recorded once the audit log exists", err=True)
+            text = f"{self._gone}; and what is of another topic than {self._places.raw} is not looked up"
+            raise tally.refuse(ConfigError(text))
+        tally.counts.update(records=1, bytes=len(value))
+        typer.echo("lethe: privileged: an event as it is; it is in the audit log", err=True)
         if sys.stdout.isatty():
             typer.echo(rejected_report.printable(value))
         else:

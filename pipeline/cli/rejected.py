@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
+from pipeline.audit.acting import audited
+from pipeline.audit.entry import Action, Subject
 from pipeline.cli import edge
+from pipeline.cli.privilege import TicketOption, WhyOption, about, deed_of, open_log
 from pipeline.cli.replay import ReasonOption, SinceOption
 from pipeline.errors import ConfigError
 
@@ -26,11 +29,12 @@ def rejected_command(
         bool,
         typer.Option(
             "--raw",
-            help="Print the bytes of the raw record of --at as they are. Privileged: needs --why; recorded once the "
-            "audit log exists.",
+            help="Print the bytes of the raw record of --at as they are. Privileged: needs --why and --ticket, and is "
+            "in the audit log.",
         ),
     ] = False,
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason for --raw.")] = "",
+    why: WhyOption = "",
+    ticket: TicketOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, as in a pipe.")] = False,
 ) -> None:
     """List what was refused, the newest last: where in raw, its size, the reason, and where in the event.
@@ -42,18 +46,21 @@ def rejected_command(
         raise ConfigError("--summary goes with neither --show nor --at, and --raw only with --at and --why")
     if raw and not (at and why.strip()):
         raise ConfigError("--raw is privileged: it needs --at TOPIC/PARTITION/OFFSET, and a reason with --why")
-    if why and not raw:
-        raise ConfigError("--why goes with --raw")
+    if (why or ticket) and not raw:
+        raise ConfigError("--why and --ticket go with --raw")
     settings = edge.settings()
     from pipeline.cli.looking import Looking  # noqa: PLC0415 - Kafka's clients take a while to import
     from pipeline.recovery.rejections import parse_place, wanted_of  # noqa: PLC0415 - as above
 
     wanted = wanted_of(reason, since, edge.now_ms())._replace(place=parse_place(at) if at else None)
-    looking = Looking(settings, edge.policy_of(settings), wanted, raw=show or raw, as_json=as_json)
+    policy = edge.policy_of(settings)
+    deed = about(deed_of(policy, Action.READ_RAW, why, ticket), settings, Subject.RECORD, at) if raw else None
+    looking = Looking(settings, policy, wanted, raw=show or raw, as_json=as_json)
     if summary:
         looking.summarize()
-    elif raw:
-        looking.print_raw()
+    elif deed is not None:
+        with audited(open_log(settings, policy), deed) as tally:
+            looking.print_raw(tally)
     elif show:
         looking.show(limit)
     else:

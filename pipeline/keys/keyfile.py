@@ -1,4 +1,4 @@
-"""The key file: how it is made, read and changed. The only place where keys are drawn, and where they touch a disk.
+"""The key file: how it is made, read and changed. The only place where keys of pseudonyms are drawn.
 
 One JSON file, mode 0600: ``{"version": 1, "epochs": [{"name", "valid_from", "key"}], "days": {"2026-11-24": key},
 "suppression": key}``, keys in base64. Every change is a whole new file put in the old one's place, under a lock of its
@@ -10,13 +10,7 @@ them, and a journal, snapshot or backup may keep them longer. Keep the file on a
 and out of backups.
 """
 
-import fcntl
-import os
 import secrets
-import shlex
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,15 +19,15 @@ from pipeline.coarsen import DAY_MS, HOUR_MS, day_of, format_timestamp
 from pipeline.errors import KeyringError
 from pipeline.keys.keyformat import decode_keyring, encode_keyring
 from pipeline.keys.keyring import KEY_BYTES, KeyEpoch, Keyring
+from pipeline.keys.privatefile import create_private, locked_folder, quote, read_private, replace_private, resolve
 
-KEYFILE_MODE = 0o600
+_KIND = "key file"
 ADMISSION_MS = 24 * HOUR_MS
 """How old an event may be and still get an IP pseudonym (design §4): a day's key outlives the day by this."""
 ROTATION_LEAD_MS = HOUR_MS
 """How long before its valid_from an epoch is made at least, so that every worker has it by then (design §5)."""
 
 _DAYS_AHEAD = 2
-_KEYFILE_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +47,9 @@ def init_keyfile(path: Path, now_ms: int) -> None:
     """
     days = [day_of(now_ms + offset * DAY_MS) for offset in range(-1, _DAYS_AHEAD + 1)]
     ring = Keyring((KeyEpoch("e1", 0, _draw_key()),), {day: _draw_key() for day in days}, _draw_key())
-    path = _resolve(path)
-    with _locked(path):
-        _create(path, ring)
+    path = resolve(path)
+    with locked_folder(path):
+        create_private(path, encode_keyring(ring), "'lethe keys roll' and 'rotate' change it")
 
 
 def load_keyring(path: Path) -> Keyring:
@@ -65,8 +59,8 @@ def load_keyring(path: Path) -> Keyring:
         KeyringError: it is missing; not a plain file; open to group or others; of an owner other than the current
             user or root; or not a key file. The text says what to do.
     """
-    path = _resolve(path)
-    return decode_keyring(_read_private(path), str(path))
+    path = resolve(path)
+    return decode_keyring(read_private(path, _KIND, _missing(path)), str(path))
 
 
 def roll_keyfile(path: Path, now_ms: int, admission_ms: int = ADMISSION_MS) -> RollReport:
@@ -83,8 +77,8 @@ def roll_keyfile(path: Path, now_ms: int, admission_ms: int = ADMISSION_MS) -> R
     Raises:
         KeyringError: as `load_keyring`, or the file cannot be written.
     """
-    path = _resolve(path)
-    with _locked(path):
+    path = resolve(path)
+    with locked_folder(path):
         ring = load_keyring(path)
         wanted = [day_of(now_ms + offset * DAY_MS) for offset in range(_DAYS_AHEAD + 1)]
         created = tuple(day for day in wanted if day not in ring.day_keys)
@@ -92,7 +86,7 @@ def roll_keyfile(path: Path, now_ms: int, admission_ms: int = ADMISSION_MS) -> R
         if created or removed:
             kept = {day: key for day, key in ring.day_keys.items() if day not in removed}
             days = {**kept, **{day: _draw_key() for day in created}}
-            _replace(path, Keyring(ring.epochs, days, ring.suppression_key))
+            replace_private(path, encode_keyring(Keyring(ring.epochs, days, ring.suppression_key)))
     return RollReport(created, removed)
 
 
@@ -114,12 +108,12 @@ def rotate_keyfile(path: Path, now_ms: int, valid_from_ms: int, lead_ms: int = R
     if valid_from_ms < now_ms + lead_ms:
         earliest = format_timestamp(now_ms + lead_ms)
         raise KeyringError(f"a new epoch must be distributed before it is in force: choose {earliest} or later")
-    path = _resolve(path)
-    with _locked(path):
+    path = resolve(path)
+    with locked_folder(path):
         ring = load_keyring(path)
         number = max(int(epoch.name.removeprefix("e")) for epoch in ring.epochs) + 1
         epoch = KeyEpoch(f"e{number}", valid_from_ms, _draw_key())
-        _replace(path, Keyring((*ring.epochs, epoch), ring.day_keys, ring.suppression_key))
+        replace_private(path, encode_keyring(Keyring((*ring.epochs, epoch), ring.day_keys, ring.suppression_key)))
     return epoch
 
 
@@ -131,100 +125,5 @@ def _end_of_day(day: str) -> int:
     return (date.fromisoformat(day).toordinal() + 1 - date(1970, 1, 1).toordinal()) * DAY_MS
 
 
-def _resolve(path: Path) -> Path:
-    """Follow symlinks, so that a change replaces the file and not the link to it."""
-    return Path(os.path.realpath(path))
-
-
-def _read_private(path: Path) -> bytes:
-    with _explained(path, "read"):
-        if not path.exists():
-            raise KeyringError(f"there is no key file at {path}: make one with 'lethe keys init --path {_quote(path)}'")
-        # O_NONBLOCK: to open a named pipe must not wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            # Of the open file, not of the path: what was checked is what is read.
-            _check_private(path, os.fstat(descriptor))
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                data = file.read(_KEYFILE_BYTES_MAX + 1)
-        finally:
-            os.close(descriptor)
-    if len(data) > _KEYFILE_BYTES_MAX:
-        raise KeyringError(f"{path} is not a key file: it is larger than {_KEYFILE_BYTES_MAX} bytes")
-    return data
-
-
-def _check_private(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise KeyringError(f"{path} is not a plain file")
-    if status.st_uid not in {os.geteuid(), 0}:
-        raise KeyringError(f"{path} belongs to another user, who can read and change it: use a key file of your own")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        mode = stat.S_IMODE(status.st_mode)
-        raise KeyringError(f"{path} is open to group or others (mode {mode:04o}): run 'chmod 600 {_quote(path)}'")
-
-
-def _create(path: Path, ring: Keyring) -> None:
-    """Write a file where none is. The name is claimed first, so that nothing that is there can be overwritten."""
-    with _explained(path, "made"):
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, KEYFILE_MODE))
-        except FileExistsError:
-            exists = True
-        else:
-            exists = False
-    if exists:
-        raise KeyringError(f"{path} exists and is not overwritten: 'lethe keys roll' and 'rotate' change it")
-    try:
-        _replace(path, ring)
-    except BaseException:  # whatever stopped it, an empty key file must not stay
-        path.unlink()
-        raise
-
-
-def _replace(path: Path, ring: Keyring) -> None:
-    """Put a new file in the place of the old one; the caller holds the lock."""
-    data = encode_keyring(ring)
-    new = path.with_name(f".{path.name}.new")
-    with _explained(path, "written"):
-        new.unlink(missing_ok=True)  # of a process that was killed here; it may hold keys that are to be gone
-        try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, KEYFILE_MODE)
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, KEYFILE_MODE)  # whatever the umask took away
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)  # there only if something failed
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)  # or the old file could be back after a power cut
-        finally:
-            os.close(folder)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the file's folder. The file itself cannot carry it, since a change puts another in its place."""
-    with _explained(path.parent, "opened"):
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _explained(path: Path, action: str) -> Iterator[None]:
-    """Turn an `OSError`, which names a path and never a key, into a `KeyringError`."""
-    try:
-        yield
-    except OSError as error:
-        raise KeyringError(f"{path} cannot be {action}: {error.strerror}") from error
-
-
-def _quote(path: Path) -> str:
-    return shlex.quote(str(path))
+def _missing(path: Path) -> str:
+    return f"make one with 'lethe keys init --path {quote(path)}'"

@@ -21,7 +21,7 @@ class PolicyFiles:
     Attributes:
         main: schemas/policy.json.
         event: the annotated event schema.
-        records: output schemas by name: content, operational, rejection, control.
+        records: output schemas by name: content, operational, rejection, control, audit.
         catalogues: catalogues by name.
         sinks: sinks by name.
         entities, allow, names, common_words, body: what detection and the content walk go by.

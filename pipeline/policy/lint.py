@@ -11,12 +11,12 @@ from pipeline.policy.lint_types import Finding, is_safe_string, kinds
 from pipeline.policy.model import REFERRING_ROLES, REFERRING_WAYS, Treatment
 from pipeline.policy.record import json_types
 from pipeline.policy.shape import DEFAULT_AS, is_plain, required_leaves, split_pointer, walk_leaves
-from pipeline.policy.validator import Validator
+from pipeline.policy.validator import OPERATOR_FORMATS, Validator
 
 __all__ = ["Finding", "lint"]
 
 _REQUIRED_ROLES = ("request_id", "received_at", "account")
-_RECORDS = ("content", "operational", "rejection", "control")
+_RECORDS = ("content", "operational", "rejection", "control", "audit")
 
 
 def lint(files: PolicyFiles) -> list[Finding]:
@@ -151,6 +151,8 @@ def _lint_records(files: PolicyFiles) -> Iterator[Finding]:
             free = "string" in json_types(node) and not closed
             if loose or free or not json_types(node):
                 yield Finding("2", file, f"/{field}", "could hold free text: give it x-format, x-catalogue or enum")
+            if name != "audit" and node.get("x-format") in OPERATOR_FORMATS:
+                yield Finding("2", file, f"/{field}", "names an operator, and only the audit log may")
             if "x-null-after-days" in node and "null" not in json_types(node):
                 yield Finding("1", file, f"/{field}", "becomes null before its record goes, so it must allow null")
             if node.get("x-catalogue") and node["x-catalogue"] not in files.catalogues:

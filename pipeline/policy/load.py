@@ -58,6 +58,7 @@ class Policy:
     operational: RecordSchema = field(repr=False)
     rejection: RecordSchema = field(repr=False)
     control: RecordSchema = field(repr=False)
+    audit: RecordSchema = field(repr=False)
     sinks: Mapping[str, SinkPolicy] = field(repr=False)
     catalogues: Mapping[str, Catalogue] = field(repr=False)
     user_agents: Document = field(repr=False)
@@ -106,6 +107,7 @@ def compile_policy(files: PolicyFiles, limits: Limits, model: str = "") -> Polic
         operational=records["operational"],
         rejection=records["rejection"],
         control=records["control"],
+        audit=records["audit"],
         sinks={name: _sink(sink) for name, sink in files.sinks.items()},
         catalogues={name: _catalogue(data) for name, data in files.catalogues.items()},
         user_agents=files.catalogues.get("user_agents", {}),

@@ -70,10 +70,10 @@ class RecordField:
 
 @dataclass(frozen=True, slots=True)
 class RecordSchema:
-    """An output record: content, operational or rejection; or an entry of the control topic.
+    """An output record: content, operational or rejection; or an entry of the control topic or audit log.
 
     Attributes:
-        name: ``content``, ``operational``, ``rejection`` or ``control``.
+        name: ``content``, ``operational``, ``rejection``, ``control`` or ``audit``.
         version: of the schema.
         fields: in order; a record has exactly these.
         links: fields that two records share, each with its declared reason (lint rule 3).

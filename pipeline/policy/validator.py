@@ -25,8 +25,13 @@ FORMATS: Mapping[str, str] = {
     "suppression": SUPPRESSION_FORMAT,
     "network": "^(([0-9]{1,3}\\.){3}0/24|([0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,2})?::/48)$",
     "source": "^(file:[0-9a-f]{16}|[A-Za-z0-9._-]{1,249})$",
+    "actor": "^[a-z_][a-z0-9_.-]{0,63}$",
+    "host": "^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$",
+    "ticket": "^[A-Z][A-Z0-9]{0,9}-[0-9]{1,8}$",
     "pointer": "^(/[A-Za-z0-9_.*~\\[\\]-]{1,64}){0,32}$",
 }
+OPERATOR_FORMATS = frozenset({"actor", "host", "ticket"})
+"""Formats that only the audit log's entries may have: wide enough for an account's name."""
 
 
 class Validator:
