@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.errors import Reason
 from pipeline.records import Facts, Fate, Rejection
+from pipeline.retention import Holding, Verdict
 from pipeline.sinks.base import WriteReport
 from pipeline.tally import Tally
 
@@ -18,35 +19,36 @@ _SINKS = ("content", "operational", "rejected")
 _OUTCOMES = ("stored", "expired", "restricted", "erased", "oversize")
 _COMMITS = ("done", "rebalanced", "failed")
 _STAGES = ("wait", "process", "deliver", "commit")
+_VERDICTS = list(Verdict)
 _STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZE_BUCKETS = (1, 5, 10, 25, 50, 100, 250, 500)
-_AGE_BUCKETS = (
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    60.0,
-    300.0,
-    1800.0,
-    7200.0,
-    21_600.0,
-    43_200.0,
-    86_400.0,
-)
+_AGE_BUCKETS = (*_STAGE_BUCKETS[4:13], 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 43_200.0, 86_400.0)
 # A creation time beside each series doubles them and tells nothing.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it without annotations
 
 
-class Metrics:
-    """The metrics of one process, in a registry of their own."""
+class Rendered:
+    """Metrics in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def render(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class Metrics(Rendered):
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.events = self._counter("lethe_events", "Raw events read, by fate: records or rejected.", "fate")
         self.rejections = self._counter(
             "lethe_rejections", "Raw events refused. A rise in one reason: a producer changed.", "reason"
@@ -76,9 +78,6 @@ class Metrics:
             self.events.labels(fate)
         _start_at_zero(self.rejections, map(str, Reason))
         _start_at_zero(self.records, _SINKS)
-
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, registry=self.registry)
 
     def count_fate(self, fate: Fate) -> None:
         """Count one event. A tally for each would take three times as long."""
@@ -113,10 +112,6 @@ class Metrics:
         _add(self.records, {sink: getattr(report, sink) for sink in _SINKS})
         self.repeated.inc(report.repeated)
         self.conflicts.inc(report.conflicts)
-
-    def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class WorkerMetrics(Metrics):
@@ -161,9 +156,6 @@ class WorkerMetrics(Metrics):
         for stage in _STAGES:
             self.stages.labels(stage)
 
-    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, labels, registry=self.registry)
-
     def _histogram(self, name: str, meaning: str, buckets: Iterable[float], *labels: str) -> Histogram:
         return Histogram(name, meaning, labels, buckets=tuple(buckets), registry=self.registry)
 
@@ -206,6 +198,33 @@ class WorkerMetrics(Metrics):
         """Note how far behind a partition is: records that wait, and the age of the next one."""
         self.lag.labels(str(partition)).set(records)
         self.oldest.labels(str(partition)).set(oldest_s)
+
+
+class RetentionMetrics(Rendered):
+    """What a look at the sinks' retention found; whoever looks shows the same gauges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        name, labels = "lethe_retention_", ("sink", "kind", "field")
+        self._gauges = (
+            self._gauge(f"{name}oldest_age_seconds", "Age of the oldest; no series: none.", *labels),
+            self._gauge(f"{name}limit_seconds", "The age that the oldest must not pass.", *labels),
+            self._gauge(f"{name}verdict", "0 holds, 1 late, 2 unseen, 3 broken. Above 0: look at once.", *labels),
+            self._gauge(f"{name}held", "How many there are: rows, parts, files.", *labels),
+            self._gauge(f"{name}held_bytes", "Their size on disk.", *labels),
+        )
+        self.looked = self._gauge(f"{name}looked_timestamp_seconds", "When this was found. Old: nobody looks.")
+
+    def found(self, holdings: Iterable[Holding], now_ms: int) -> None:
+        """Show what one look found, and nothing of an earlier one."""
+        for gauge in self._gauges:
+            gauge.clear()
+        for one in holdings:
+            values = (one.age_ms, one.bound_ms, _VERDICTS.index(one.verdict), one.count, one.size_bytes)
+            for gauge, value, unit in zip(self._gauges, values, (1000, 1000, 1, 1, 1), strict=True):
+                if value is not None:
+                    gauge.labels(one.sink, one.kind, one.field).set(value / unit)
+        self.looked.set(now_ms / 1000)
 
 
 class _BulkHistogram(Collector):

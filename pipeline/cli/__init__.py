@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import demo, generate, keys, policy, rejected, replay, run, scan, topics, worker
+from pipeline.cli import demo, generate, keys, policy, rejected, replay, retention, run, scan, topics, worker
 from pipeline.errors import PipelineError, describe
 
 EXIT_ERROR = 2
@@ -17,9 +17,10 @@ EXIT_INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT
 app = typer.Typer(
     name="lethe",
     help="Streaming anonymization pipeline for LLM API traffic.",
-    epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, demo), or "
-    "nobody reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; 3 changes are "
-    "pending (topics plan, topics apply); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
+    epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, retention, "
+    "demo), or nobody reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; "
+    "3 changes are pending (topics plan, topics apply); 4 rejections flood (worker); 70 a defect of lethe; "
+    "130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
+app.add_typer(retention.app, name="retention")
 app.command("run")(run.run_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)
