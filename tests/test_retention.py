@@ -6,13 +6,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from store_fixtures import DAY_MS, NOW_MS, SCHEMAS, SINKS, make_event, make_rejection, to_iso
+from store_fixtures import DAY_MS, NOW_MS, SCHEMAS, SINKS, holds, make_event, make_rejection, to_iso
 from test_docs import first_cells, section
 from test_topics_derive import make_basis
 from test_topics_plan import all_live
@@ -64,15 +63,6 @@ def _found(store: Store, now_ms: int, kind: Kind, sink: str = "content", field: 
     return holding
 
 
-def _holds(folder: Path, needle: bytes) -> bool:
-    """Return whether any file of the store has these bytes; one that vanishes meanwhile has them no more."""
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and needle in path.read_bytes():
-                return True
-    return False
-
-
 def _middle_of_a_month() -> int:
     middle = TODAY_MS - 60 * DAY_MS
     while not 10 <= int(to_iso(middle)[8:10]) <= 20:
@@ -100,8 +90,8 @@ def test_content_past_its_bound_is_seen_until_it_is_swept(store: Store, folder: 
     moments = {due_ms + GRACE_MS: "holds", due_ms + GRACE_MS + 1: "late", due_ms + DAY_MS: "late"}
     moments[due_ms + DAY_MS + 1] = "broken"
     assert moments == {moment: _found(store, moment, Kind.ROWS).verdict for moment in moments}
-    assert _holds(folder, canary)
-    assert (sweep(store, due_ms + DAY_MS + 1).partitions, _holds(folder, canary)) == (1, False)
+    assert holds(folder, canary)
+    assert (sweep(store, due_ms + DAY_MS + 1).partitions, holds(folder, canary)) == (1, False)
     last = max(moments)
     assert [
         one for one in verify_store(store, last) if one.verdict is not Verdict.HOLDS and one.sink == "content"
@@ -115,8 +105,8 @@ def test_an_address_past_its_bound_is_seen_until_it_is_swept(store: Store, folde
     late_ms = TODAY_MS + 30 * DAY_MS + 1
     assert _found(store, late_ms - 1, Kind.FIELD, "operational", "client_ip").verdict is Verdict.LATE
     assert _found(store, late_ms, Kind.FIELD, "operational", "client_ip").verdict is Verdict.BROKEN
-    assert (_found(store, late_ms, Kind.ROWS, "operational").verdict, _holds(folder, canary)) == ("holds", True)
-    assert (sweep(store, late_ms).nulled, _holds(folder, canary)) == (1, False)
+    assert (_found(store, late_ms, Kind.ROWS, "operational").verdict, holds(folder, canary)) == ("holds", True)
+    assert (sweep(store, late_ms).nulled, holds(folder, canary)) == (1, False)
     assert _found(store, late_ms, Kind.FIELD, "operational", "client_ip").count == 0
     assert worst(verify_store(store, late_ms)) is Verdict.HOLDS
 
@@ -130,9 +120,9 @@ def test_a_row_under_a_mask_is_still_there(store: Store, folder: Path) -> None:
     store.command(_MASK_THE_FIRST)
     assert store.query("SELECT count() FROM operational").rows == [(1,)]
     late_ms = middle + 400 * DAY_MS + 1
-    assert (_found(store, late_ms, Kind.ROWS, "operational").verdict, _holds(folder, canary)) == ("broken", True)
+    assert (_found(store, late_ms, Kind.ROWS, "operational").verdict, holds(folder, canary)) == ("broken", True)
     assert sweep(store, middle + 399 * DAY_MS).deleted == 0
-    assert not _holds(folder, canary)
+    assert not holds(folder, canary)
     assert _found(store, late_ms, Kind.ROWS, "operational").age_ms == 399 * DAY_MS + 1
 
 
@@ -144,9 +134,9 @@ def test_a_detached_part_is_seen_and_swept_with_its_bytes(store: Store, folder: 
     store.command(f"ALTER TABLE content_rows DETACH PARTITION ID '{name}'")
     late_ms = TODAY_MS + 30 * DAY_MS + 1
     assert _found(store, late_ms, Kind.ROWS).count == 0
-    assert (_found(store, late_ms, Kind.DETACHED).verdict, _holds(folder, canary)) == ("broken", True)
+    assert (_found(store, late_ms, Kind.DETACHED).verdict, holds(folder, canary)) == ("broken", True)
     sweep(store, late_ms)
-    assert (_found(store, late_ms, Kind.DETACHED).count, _holds(folder, canary)) == (0, False)
+    assert (_found(store, late_ms, Kind.DETACHED).count, holds(folder, canary)) == (0, False)
 
 
 def test_a_detached_month_that_is_partly_due_waits_and_is_said(store: Store) -> None:
@@ -169,9 +159,9 @@ def test_an_outdated_part_is_seen_until_its_bytes_are_gone(store: Store, folder:
     report = sweep(store, late_ms)
     assert (report.nulled, report.waiting) == (1, 1)
     assert _found(store, late_ms, Kind.FIELD, "operational", "client_ip").count == 0
-    assert (_found(store, late_ms, Kind.OUTDATED, "operational").verdict, _holds(folder, canary)) == ("broken", True)
+    assert (_found(store, late_ms, Kind.OUTDATED, "operational").verdict, holds(folder, canary)) == ("broken", True)
     store.command("ALTER TABLE operational_rows MODIFY SETTING old_parts_lifetime = 1")
-    assert (sweep(store, late_ms).waiting, _holds(folder, canary)) == (0, False)
+    assert (sweep(store, late_ms).waiting, holds(folder, canary)) == (0, False)
     assert _found(store, late_ms, Kind.OUTDATED, "operational").verdict is Verdict.HOLDS
 
 
@@ -265,7 +255,7 @@ def test_verify_changes_nothing_and_sweep_removes_it(
     assert (age_s, samples["limit_seconds", "", "rows", "content"]) == (31 * 86_400, 30 * 86_400)
     assert list(tmp_path.iterdir()) == [gauges]
     assert "rows" in lethe("verify", "--no-topics", now_ms=late_ms)[1]
-    assert [lethe("sweep", "--json", now_ms=late_ms)[0], left.exists(), _holds(folder, b"CANARYSPOOL")] == [
+    assert [lethe("sweep", "--json", now_ms=late_ms)[0], left.exists(), holds(folder, b"CANARYSPOOL")] == [
         0,
         False,
         False,

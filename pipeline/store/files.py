@@ -1,5 +1,7 @@
 """The files of an embedded store, read without its engine: what lies there before the engine starts and tidies up."""
 
+import fnmatch
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -105,8 +107,8 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _files(folder: Path, pattern: str = "*") -> Iterator[Path]:
-    with suppress(OSError):
-        yield from (path for path in folder.rglob(pattern) if path.is_file())
+    for parent, _, names in os.walk(folder):  # passes over a folder that vanishes meanwhile
+        yield from (Path(parent, name) for name in fnmatch.filter(names, pattern))
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -12,6 +12,8 @@ import orjson
 from pipeline.store.bounds import due_before_ms, partition_range_ms
 from pipeline.store.client import Result, Store
 
+_ON_THEIR_WAY = "'Outdated', 'Deleting', 'DeleteOnDestroy'"
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -106,9 +108,12 @@ def masked_partitions(store: Store, bounds: Bounds, before_ms: int) -> list[str]
 
 
 def outdated_parts(store: Store, bounds: Bounds) -> list[Part]:
-    """Return the parts that a merge or mutation replaced and that are on disk still."""
+    """Return the parts that a merge or mutation replaced and that are on disk still.
+
+    Only who asks for ``_state`` is shown those that are being deleted, whose files are there for a moment more.
+    """
     columns = "SELECT name, partition_id, toUnixTimestamp(min_time), bytes_on_disk FROM system.parts"
-    found = _ask(store, bounds, columns, "AND NOT active ORDER BY name")
+    found = _ask(store, bounds, columns, f"AND _state IN ({_ON_THEIR_WAY}) ORDER BY name")
     return [_to_part(name, partition, oldest_s * 1000, size) for name, partition, oldest_s, size in found.rows]
 
 
