@@ -20,7 +20,7 @@ LAYERS = [
     {"pipeline.anonymize", "pipeline.tally"},
     {
         *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.retention", "pipeline.sinks"),
-        *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client"),
+        *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client", "pipeline.usage"),
     },
     {"pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery"},
     {"pipeline.worker"},
@@ -66,7 +66,14 @@ PURE = [
     ),
     *("pipeline.detect.recognizer", "pipeline.detect.entities", "pipeline.keys.keyring", "pipeline.keys.keyformat"),
     *("pipeline.policy.shape", "pipeline.policy.record", "pipeline.policy.body"),
-    *("pipeline.retention", "pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
+    *(
+        "pipeline.retention",
+        "pipeline.suppress",
+        "pipeline.usage.folding",
+        "pipeline.tally",
+        "pipeline.worker.admit",
+        "pipeline.worker.batches",
+    ),
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
     *("pipeline.worker.slices", "pipeline.worker.watermark"),
 ]

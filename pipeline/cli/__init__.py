@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.cli import demo, generate, keys, policy, rejected, replay, retention, run, scan, topics, worker
+from pipeline.cli import (
+    aggregates,
+    demo,
+    generate,
+    keys,
+    policy,
+    rejected,
+    replay,
+    retention,
+    run,
+    scan,
+    topics,
+    worker,
+)
 from pipeline.errors import PipelineError, describe
 
 EXIT_ERROR = 2
@@ -29,6 +42,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
 app.add_typer(retention.app, name="retention")
+app.add_typer(aggregates.app, name="aggregates")
 app.command("run")(run.run_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)

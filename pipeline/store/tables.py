@@ -22,8 +22,8 @@ def ensure_tables(store: Store, tables: Iterable[Table]) -> None:
         ConfigError: a table exists with other columns than its record schema now has.
         SinkUnavailable: the store did not answer, or refused.
     """
-    known = _known_settings(store)
-    comments = _comments(store)
+    known = known_settings(store)
+    comments = comments_of(store)
     for table in tables:
         if table.name not in comments:
             store.command(create_table(table, known))
@@ -35,7 +35,8 @@ def ensure_tables(store: Store, tables: Iterable[Table]) -> None:
         store.command(create_view(table))
 
 
-def _known_settings(store: Store) -> frozenset[str]:
+def known_settings(store: Store) -> frozenset[str]:
+    """Return which of `TABLE_SETTINGS` the engine has."""
     found = store.query(
         "SELECT name FROM system.merge_tree_settings WHERE name IN {names:Array(String)}",
         {"names": sorted(TABLE_SETTINGS)},
@@ -43,7 +44,8 @@ def _known_settings(store: Store) -> frozenset[str]:
     return frozenset(name for (name,) in found.rows)
 
 
-def _comments(store: Store) -> dict[str, str]:
+def comments_of(store: Store) -> dict[str, str]:
+    """Return the comment of each table, by name; the bounds of ours stand there."""
     found = store.query(
         "SELECT name, comment FROM system.tables WHERE database = {database:String}", {"database": store.database}
     )
