@@ -15,6 +15,7 @@ from pipeline.policy.model import SinkPolicy
 from pipeline.topics.duration import parse_ms
 from pipeline.topics.life import Wishes
 from pipeline.topics.settings import TopicSettings
+from pipeline.usage.folding import Rules
 
 PREFIX = "LETHE_"
 _LIMITS = Limits()
@@ -44,6 +45,9 @@ class Settings:
     actor: str = name("", "who acts, in the audit log; empty: the login", ACTOR)
     receipt_key: str = text("lethe.receipt-key.json", "path of the key that signs receipts and checkpoints")
     batch_events_max: int = whole(5000, (1, 1_000_000), "events", "events a write into a sink")
+    # Below 5 a group tells of its members what "a group" was to hide; at 90 percent the rest of one is hardly there.
+    aggregate_min_accounts: int = whole(10, (5, 1_000_000), "accounts", "fewest accounts of a group in aggregates")
+    aggregate_share_max: int = whole(80, (10, 90), "percent", "largest share of such a group that one account may make")
 
     brokers: str = text("127.0.0.1:9092", "Kafka's brokers: `host:port`, several separated by commas")
     topic_prefix: str = text("requests.", "stands before the policy's topic names")
@@ -103,6 +107,10 @@ class Settings:
             sinks: of the policy, by name.
         """
         return parse_ms("admission", self.admission) if self.admission else sinks["raw"].retention_ms
+
+    def fold_rules(self) -> Rules:
+        """Return when a group may be shown in aggregates."""
+        return Rules(self.aggregate_min_accounts, self.aggregate_share_max)
 
     def wishes(self) -> Wishes:
         """Return what the topics are derived with, as far as it is a setting."""

@@ -1,8 +1,11 @@
 """Record schemas, sinks and fates for the tests of the store, written by hand so that they need no policy files."""
 
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Reason
@@ -89,6 +92,16 @@ SINKS = {
     "operational": make_sink("operational", "operational", 400),
     "rejected": make_sink("rejected", "rejection", 30),
 }
+
+
+def holds(folder: Path, needle: bytes) -> bool:
+    """Return whether any file below a folder has these bytes; one that vanishes meanwhile has them no more."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                if needle in Path(parent, name).read_bytes():
+                    return True
+    return False
 
 
 def to_iso(at_ms: int) -> str:

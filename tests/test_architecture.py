@@ -19,8 +19,8 @@ LAYERS = [
     {"pipeline.rejects"},
     {"pipeline.anonymize", "pipeline.tally"},
     {
-        *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.sinks"),
-        *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client"),
+        *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.retention", "pipeline.sinks"),
+        *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client", "pipeline.usage"),
     },
     {
         *("pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery"),
@@ -78,6 +78,8 @@ PURE = [
         "pipeline.audit.chain",
         "pipeline.receipts.model",
         "pipeline.receipts.signed",
+        "pipeline.retention",
+        "pipeline.usage.folding",
     ),
     *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),

@@ -8,6 +8,7 @@ import typer
 
 from pipeline import __version__
 from pipeline.cli import (
+    aggregates,
     archive,
     audit_log,
     demo,
@@ -17,6 +18,7 @@ from pipeline.cli import (
     receipt,
     rejected,
     replay,
+    retention,
     run,
     scan,
     store,
@@ -33,9 +35,9 @@ app = typer.Typer(
     name="lethe",
     help="Streaming anonymization pipeline for LLM API traffic.",
     epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, demo, "
-    "topics verify, audit-log verify, receipt verify), or nobody reads the output any more; 2 an argument, input, "
-    "setting, key or sink is wrong or failed; 3 changes are pending (topics plan, topics apply, store migrate --plan); "
-    "4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
+    "topics verify, retention, audit-log verify, receipt verify), or nobody reads the output any more; 2 an argument, "
+    "input, setting, key or sink is wrong or failed; 3 changes are pending (topics plan, topics apply, store migrate "
+    "--plan); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,
@@ -46,6 +48,8 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(store.app, name="store")
 app.add_typer(audit_log.app, name="audit-log")
 app.add_typer(receipt.app, name="receipt")
+app.add_typer(retention.app, name="retention")
+app.add_typer(aggregates.app, name="aggregates")
 app.command("run")(run.run_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)

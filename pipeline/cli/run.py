@@ -10,8 +10,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from pipeline.anonymize import Admission, Core
 from pipeline.cli import edge, report
+from pipeline.cli.metrics_file import check_metrics_path, write_metrics
 from pipeline.cli.sink import admitter, open_sink
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.inputs import Inputs
 from pipeline.metrics import Metrics
 from pipeline.records import Rejection
@@ -52,8 +53,7 @@ def run_command(
     settings = edge.settings({"store": to})
     policy = edge.policy_of(settings)
     inputs = Inputs(files, line_bytes_max=settings.event_bytes_max)
-    if metrics_file and not metrics_file.absolute().parent.is_dir():
-        raise ConfigError(f"--metrics-file {metrics_file}: there is no such folder")
+    check_metrics_path("--metrics-file", metrics_file)
     core = edge.core_of(settings, policy)
     admit = admitter(settings.store, policy, edge.now_ms)
     if preview:
@@ -82,7 +82,7 @@ def run_command(
         raise
     finally:
         report.show_summary(edge.console(), summary, opened.name, inputs.topics, ended)
-        measured = metrics_file is None or _write_metrics(metrics_file, metrics)
+        measured = metrics_file is None or write_metrics("--metrics-file", metrics_file, metrics)
     if not measured:
         raise typer.Exit(2)
     if strict and summary.rejections:
@@ -97,18 +97,6 @@ def _preview(inputs: Inputs, core: Core, admit: Callable[[], Admission], count: 
         report.show_fate(edge.console(), event, fate, PlainSealer())
         rejected += isinstance(fate, Rejection)
     return rejected
-
-
-def _write_metrics(path: Path, metrics: Metrics) -> bool:
-    """Write the file whole or not at all, since a collector may be reading it; say so where that fails."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(metrics.render())
-        partial.replace(path)
-    except OSError as error:
-        typer.echo(f"lethe: --metrics-file {path}: cannot be written ({error.strerror})", err=True)
-        return False
-    return True
 
 
 @contextmanager

@@ -78,8 +78,8 @@ def plan_command(
 ) -> None:
     """Show what `apply` would change, and why. Exits with 3 when there is something to do."""
     chosen = edge.settings({"schemas": schemas, "event_schema": event})
-    wishes = _wishes(chosen, admission, slack, segment_min, archive, replication=replication, partitions=partitions)
-    with _Session(chosen, wishes, assume) as session:
+    wishes = wishes_of(chosen, admission, slack, segment_min, archive, replication=replication, partitions=partitions)
+    with Session(chosen, wishes, assume) as session:
         derived, plan = session.plan()
     _show(session.basis, derived, plan, as_json=as_json)
     if plan.changes:
@@ -102,8 +102,8 @@ def apply_command(
 ) -> None:
     """Show the plan, then create and alter the topics. Exits with 3 when something is left to do."""
     chosen = edge.settings({"schemas": schemas, "event_schema": event})
-    wishes = _wishes(chosen, admission, slack, segment_min, archive, replication=replication, partitions=partitions)
-    with _Session(chosen, wishes, assume) as session:
+    wishes = wishes_of(chosen, admission, slack, segment_min, archive, replication=replication, partitions=partitions)
+    with Session(chosen, wishes, assume) as session:
         derived, plan = session.plan()
         _show(session.basis, derived, plan, as_json=as_json)
         if plan.needs_consent and not yes:
@@ -131,7 +131,7 @@ def verify_command(
 ) -> None:
     """Check the live topics, managed or not, against their bounds. Exits with 1 when one does not hold."""
     chosen = edge.settings({"schemas": schemas, "event_schema": event})
-    with _Session(chosen, _wishes(chosen, admission, replication=replication), assume) as session:
+    with Session(chosen, wishes_of(chosen, admission, replication=replication), assume) as session:
         live = session.admin.read_topics(session.basis.names.values(), deep=True)
         now_ms = edge.now_ms()
     checks = verify_topics(session.basis, live, now_ms)
@@ -145,8 +145,8 @@ def verify_command(
         raise typer.Exit(EXIT_FAILED)
 
 
-class _Session:
-    """What the three commands share: policy, settings, a connection, and what the brokers say."""
+class Session:
+    """What commands about topics share: policy, settings, a connection, and what the brokers say."""
 
     def __init__(self, chosen: Settings, wishes: Wishes, assume: Sequence[str] | None) -> None:
         from pipeline.topics.admin import TopicAdmin  # noqa: PLC0415 - the client takes a while to import
@@ -164,6 +164,7 @@ class _Session:
         self.basis = Basis(policy.sinks, policy.operational, names, facts, wishes)
 
     def plan(self) -> tuple[list[DerivedTopic], Plan]:
+        """Return the topics as they follow from the policy, and what would make them so."""
         derived = derive_topics(self.basis)
         live = self.admin.read_topics(topic.name for topic in derived)
         return derived, make_plan(derived, live, self.basis.facts.check_ms)
@@ -182,7 +183,7 @@ def _show(basis: Basis, derived: Sequence[DerivedTopic], plan: Plan, *, as_json:
         topics_report.show_plan(edge.console(), basis, derived, plan)
 
 
-def _wishes(
+def wishes_of(
     chosen: Settings,
     admission: str,
     slack: str = "",

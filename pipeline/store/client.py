@@ -12,7 +12,14 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
-from pipeline.store.folder import clear_spool, make_folder, spooled_in, why_not_opened
+from pipeline.store.folder import (
+    clear_spool,
+    existing_folder,
+    make_folder,
+    own_spool,
+    spooled_in,
+    why_not_opened,
+)
 from pipeline.store.url import EmbeddedTarget, ServerTarget, Target
 
 _T = TypeVar("_T")
@@ -123,26 +130,40 @@ class Store:
             self._client.insert(**arguments)
 
 
-def connect(target: Target) -> Store:
+def connect(target: Target, *, existing: bool = False, tidy: bool = True) -> Store:
     """Open a store and make its database where there is none.
 
+    Args:
+        target: where it is.
+        existing: make neither folder nor database, and refuse a store that is not there.
+        tidy: remove what killed processes left in an embedded store's spool.
+
     Raises:
-        ConfigError: the store's packages are missing, its folder is in use or unusable, or the login is refused.
+        ConfigError: the store's packages are missing, its folder is in use or unusable, the login is refused, or there
+            is no such store.
         SinkUnavailable: the server cannot be reached.
     """
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL + 1)
     logging.getLogger("clickhouse_connect.driver.transform").disabled = True  # prints what it could not serialize
-    store = _connect_embedded(target) if isinstance(target, EmbeddedTarget) else _connect_server(target)
+    store = _open(target, existing, tidy)
     try:
-        _use_database(store)
+        _use_database(store, existing)
     except PipelineError:
         store.close()
         raise
     return store
 
 
-def _use_database(store: Store) -> None:
+def _open(target: Target, existing: bool, tidy: bool) -> Store:
+    if isinstance(target, EmbeddedTarget):
+        return _connect_embedded(target, existing, tidy)
+    return _connect_server(target)
+
+
+def _use_database(store: Store, existing: bool) -> None:
     found = store.query("SELECT 1 FROM system.databases WHERE name = {name:String}", {"name": store.database})
+    if not found.rows and existing:
+        raise ConfigError(f"{store.label}: there is no database {store.database}: nothing was ever written there")
     if not found.rows:
         store.command(f"CREATE DATABASE IF NOT EXISTS {store.database}")
     store._client.database = store.database  # noqa: SLF001 - the class's own module
@@ -174,8 +195,8 @@ def _connect_server(target: ServerTarget) -> Store:
     return Store(client, label=target.label, database=target.database)
 
 
-def _connect_embedded(target: EmbeddedTarget) -> Store:
-    folder = make_folder(target.folder, target.label)
+def _connect_embedded(target: EmbeddedTarget, existing: bool, tidy: bool) -> Store:
+    folder = (existing_folder if existing else make_folder)(target.folder, target.label)
     client: Any = None
     try:
         import clickhouse_connect  # noqa: PLC0415 - takes seconds, and only stores need it
@@ -189,7 +210,9 @@ def _connect_embedded(target: EmbeddedTarget) -> Store:
         reason = why_not_opened(folder, already_open="already initialized" in str(error))
     if client is None:
         raise ConfigError(f"{target.label}: {reason}")
-    return Store(client, label=target.label, database=target.database, spool=clear_spool(folder))
+    return Store(
+        client, label=target.label, database=target.database, spool=clear_spool(folder) if tidy else own_spool(folder)
+    )
 
 
 def _guard(label: str, action: Callable[[], _T]) -> _T:

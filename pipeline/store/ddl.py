@@ -210,13 +210,13 @@ def _is_daily(table: Table) -> bool:
 
 
 def _row_ttl(table: Table) -> str:
-    return _ttl(table.time, table.bound_ms)
+    return ttl(table.time, table.bound_ms)
 
 
 def _column_ttl(table: Table, field: RecordField) -> str:
-    return _ttl(table.time, field.null_after_ms or table.bound_ms)
+    return ttl(table.time, field.null_after_ms or table.bound_ms)
 
 
-def _ttl(time: str, bound_ms: int) -> str:
+def ttl(time: str, bound_ms: int) -> str:
     """Return the moment the record's day is due, which is the sweep's too: whichever comes first removes it."""
     return f"toStartOfDay(toDateTime(`{time}`, 'UTC')) + toIntervalSecond({due_after_ms(bound_ms) // 1000})"

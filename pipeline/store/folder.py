@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 
-_SPOOL = "lethe-spool"
+SPOOL = "lethe-spool"
 _SPOOL_OF_THIS_PROCESS = secrets.token_hex(8)
 _spool_lock = threading.Lock()
 
@@ -29,6 +29,22 @@ def make_folder(folder: Path, label: str) -> Path:
     except OSError as error:
         reason = error.strerror
     raise ConfigError(f"{label}: the folder cannot be made or used: {reason}")
+
+
+def existing_folder(folder: Path, label: str) -> Path:
+    """Return the real path of a store's folder that is there already.
+
+    Raises:
+        ConfigError: it is not, or it is no store.
+    """
+    if (folder / "metadata").is_dir():
+        return folder.resolve()
+    raise ConfigError(f"{label}: there is no store")
+
+
+def own_spool(folder: Path) -> Path:
+    """Return this process's folder for spooled inserts; it need not exist."""
+    return folder / SPOOL / _SPOOL_OF_THIS_PROCESS
 
 
 def why_not_opened(folder: Path, *, already_open: bool) -> str:
@@ -52,9 +68,9 @@ def clear_spool(folder: Path) -> Path:
     The driver writes an insert into a temporary file for chdb to read. In the system's own folder a killed process
     would leave that content behind for ever; here the next opening removes it, and nobody else reads it.
     """
-    spool = folder / _SPOOL
+    spool = folder / SPOOL
     spool.mkdir(mode=0o700, exist_ok=True)
-    own = spool / _SPOOL_OF_THIS_PROCESS
+    own = own_spool(folder)
     for left in spool.iterdir():
         if left != own:
             shutil.rmtree(left)

@@ -1,4 +1,4 @@
-"""Opening a store: connect, then expire before anything is read."""
+"""Opening a store: connect, then expire before anything is read; or open one as it is, to sweep or to prove."""
 
 from pipeline.errors import PipelineError
 from pipeline.store.client import Store, connect
@@ -27,3 +27,22 @@ def open_store(url: str, *, now_ms: int, database: str = "lethe") -> Store:
             store.close()
             raise
     return store
+
+
+def open_unswept(url: str, *, database: str = "lethe", tidy: bool = False) -> Store:
+    """Open a store that exists, without a sweep: for the sweep itself, and for the proof, which changes nothing.
+
+    Of an embedded store no records may be read through it: they may be due. And its engine starts, which is not
+    nothing: it removes outdated parts and applies the tables' own TTLs. What was there before is seen in the files
+    (`pipeline.store.files.look_into`), not through this.
+
+    Args:
+        url: as above.
+        database: as above.
+        tidy: remove what killed processes left in an embedded store's spool.
+
+    Raises:
+        ConfigError: as above, or there is no such store.
+        SinkUnavailable: the server cannot be reached.
+    """
+    return connect(parse_store_url(url, database=database), existing=True, tidy=tidy)

@@ -1,4 +1,4 @@
-"""Removes what is due (design §4): whole partitions, rows of months that are partly due, and lapsed fields.
+"""Removes what is due (design §4): whole partitions, rows of months that are partly due, masked rows, lapsed fields.
 
 The store's bounds are read from the comments of its own tables, so a sweep needs no policy, and its moment is given, so
 it does not depend on the engine's clock. The engine's TTLs say the same and may come first; they promise no time.
@@ -6,13 +6,22 @@ it does not depend on the engine's clock. The engine's TTLs say the same and may
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import orjson
 
 from pipeline.store.bounds import due_before_ms, partition_range_ms
 from pipeline.store.client import Store
+from pipeline.store.holdings import (
+    Bounds,
+    Part,
+    active_partitions,
+    detached_parts,
+    masked_partitions,
+    outdated_parts,
+    read_bounds,
+    unfinished_mutations_ms,
+    wait_for_parts,
+)
 
 _WAIT_S = 30.0
 _POLL_S = 0.1
@@ -40,18 +49,6 @@ class SweepReport:
     waiting: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
-    table: str
-    time: str
-    bound_ms: int
-    null_after_ms: Mapping[str, int]
-
-    def first_due_before_ms(self, now_ms: int) -> int:
-        """Return the midnight before which anything of a record is due."""
-        return due_before_ms(min([self.bound_ms, *self.null_after_ms.values()]), now_ms)
-
-
 def sweep(store: Store, now_ms: int) -> SweepReport:
     """Remove everything that is due at ``now_ms`` and wait until its bytes are gone from the disk.
 
@@ -67,72 +64,49 @@ def sweep(store: Store, now_ms: int) -> SweepReport:
         SinkUnavailable: the store did not answer, or refused.
     """
     report = SweepReport()
-    tables = _read_bounds(store)
+    tables = read_bounds(store)
     for bounds in tables:
-        store.command(f"SYSTEM WAIT LOADING PARTS {bounds.table}")  # outdated ones load late, and would not be counted
+        wait_for_parts(store, bounds)
         _drop_partitions(store, bounds, now_ms, report)
+        _apply_masks(store, bounds, now_ms)
         _delete_rows(store, bounds, now_ms, report)
         _null_fields(store, bounds, now_ms, report)
     deadline = time.monotonic() + _WAIT_S
-    report.waiting = sum(_count_waiting(store, bounds, now_ms) for bounds in tables)
-    while report.waiting and time.monotonic() < deadline:
+    while passing := sum(_count_passing(store, bounds, now_ms) for bounds in tables):
+        if time.monotonic() > deadline:
+            break
         time.sleep(_POLL_S)
-        report.waiting = sum(_count_waiting(store, bounds, now_ms) for bounds in tables)
+    report.waiting = passing + sum(_count_due(detached_parts(store, bounds), bounds, now_ms) for bounds in tables)
     return report
 
 
-def _read_bounds(store: Store) -> list[_Bounds]:
-    found = store.query(
-        "SELECT name, comment FROM system.tables WHERE database = {database:String} AND endsWith(name, '_rows') "
-        "AND startsWith(comment, {ours:String}) ORDER BY name",
-        {"database": store.database, "ours": '{"time":'},
-    )
-    bounds = []
-    for name, comment in found.rows:
-        facts = orjson.loads(comment)
-        bounds.append(_Bounds(name, facts["time"], facts["bound_ms"], facts["null_after_ms"]))
-    return bounds
-
-
-def _partitions(store: Store, bounds: _Bounds, *, active: bool) -> list[str]:
-    found = store.query(
-        "SELECT partition_id FROM system.parts WHERE database = {database:String} AND table = {table:String} "
-        "AND active = {active:UInt8} ORDER BY name",
-        {"database": store.database, "table": bounds.table, "active": int(active)},
-    )
-    return [partition for (partition,) in found.rows]
-
-
-def _drop_partitions(store: Store, bounds: _Bounds, now_ms: int, report: SweepReport) -> None:
+def _drop_partitions(store: Store, bounds: Bounds, now_ms: int, report: SweepReport) -> None:
     due_before = due_before_ms(bounds.bound_ms, now_ms)
-    for partition in sorted(set(_partitions(store, bounds, active=True))):
+    for partition in active_partitions(store, bounds):
         range_ms = partition_range_ms(partition)
         if range_ms is not None and range_ms[1] <= due_before:
             store.command(f"ALTER TABLE {bounds.table} DROP PARTITION ID '{partition}'")
             report.partitions += 1
-    for part, home in _detached(store, bounds):
+    for part in detached_parts(store, bounds):
         # Parts that the engine set aside (broken, unexpected) still hold bytes; one whose day cannot be read is due.
-        range_ms = partition_range_ms(home or "")
-        if (range_ms is None or range_ms[1] <= due_before) and _PART_NAME.fullmatch(part):
-            store.command(f"ALTER TABLE {bounds.table} DROP DETACHED PART '{part}' SETTINGS allow_drop_detached = 1")
+        if (part.range_ms is None or part.range_ms[1] <= due_before) and _PART_NAME.fullmatch(part.name):
+            drop = f"DROP DETACHED PART '{part.name}' SETTINGS allow_drop_detached = 1"
+            store.command(f"ALTER TABLE {bounds.table} {drop}")
             report.partitions += 1
 
 
-def _detached(store: Store, bounds: _Bounds) -> list[tuple[str, str | None]]:
-    found = store.query(
-        "SELECT name, partition_id FROM system.detached_parts "
-        "WHERE database = {database:String} AND table = {table:String} ORDER BY name",
-        {"database": store.database, "table": bounds.table},
-    )
-    return [(name, partition) for name, partition in found.rows]
+def _apply_masks(store: Store, bounds: Bounds, now_ms: int) -> None:
+    """Rewrite the parts in which something due may lie under a mask: no other statement here would see it."""
+    for partition in masked_partitions(store, bounds, bounds.first_due_before_ms(now_ms)):
+        store.command(f"ALTER TABLE {bounds.table} APPLY DELETED MASK IN PARTITION ID '{partition}'")
 
 
-def _delete_rows(store: Store, bounds: _Bounds, now_ms: int, report: SweepReport) -> None:
+def _delete_rows(store: Store, bounds: Bounds, now_ms: int, report: SweepReport) -> None:
     where = f"{bounds.time} < fromUnixTimestamp64Milli({{due:Int64}}, 'UTC')"
     report.deleted += _mutate(store, bounds, "DELETE", where, due_before_ms(bounds.bound_ms, now_ms))
 
 
-def _null_fields(store: Store, bounds: _Bounds, now_ms: int, report: SweepReport) -> None:
+def _null_fields(store: Store, bounds: Bounds, now_ms: int, report: SweepReport) -> None:
     for null_after_ms in sorted(set(bounds.null_after_ms.values())):
         names = [name for name, after_ms in bounds.null_after_ms.items() if after_ms == null_after_ms]
         changes = ", ".join(f"`{name}` = {_EMPTY_NULL}" for name in names)
@@ -141,7 +115,7 @@ def _null_fields(store: Store, bounds: _Bounds, now_ms: int, report: SweepReport
         report.nulled += _mutate(store, bounds, f"UPDATE {changes}", where, due_before_ms(null_after_ms, now_ms))
 
 
-def _mutate(store: Store, bounds: _Bounds, change: str, where: str, due_before: int) -> int:
+def _mutate(store: Store, bounds: Bounds, change: str, where: str, due_before: int) -> int:
     """Apply a mutation to the partitions that have rows for it, and return how many rows those were."""
     parameters = {"due": due_before}
     counts = f"SELECT _partition_id, count() FROM {bounds.table} WHERE {where} GROUP BY 1 ORDER BY 1"  # noqa: S608
@@ -151,13 +125,12 @@ def _mutate(store: Store, bounds: _Bounds, change: str, where: str, due_before: 
     return sum(count for _, count in found)
 
 
-def _count_waiting(store: Store, bounds: _Bounds, now_ms: int) -> int:
+def _count_passing(store: Store, bounds: Bounds, now_ms: int) -> int:
+    """Count what the engine is about to remove. Detached parts are not among it: nothing removes those by itself."""
+    due = _count_due(outdated_parts(store, bounds), bounds, now_ms)
+    return due + len(unfinished_mutations_ms(store, bounds))
+
+
+def _count_due(parts: Iterable[Part], bounds: Bounds, now_ms: int) -> int:
     due_before = bounds.first_due_before_ms(now_ms)
-    partitions = [*_partitions(store, bounds, active=False), *(partition for _, partition in _detached(store, bounds))]
-    ranges = [partition_range_ms(partition or "") for partition in partitions]
-    unfinished = store.query(
-        "SELECT count() FROM system.mutations "
-        "WHERE database = {database:String} AND table = {table:String} AND NOT is_done",
-        {"database": store.database, "table": bounds.table},
-    )
-    return sum(range_ms is None or range_ms[0] < due_before for range_ms in ranges) + int(unfinished.rows[0][0])
+    return sum(part.oldest_ms is None or part.oldest_ms < due_before for part in parts)

@@ -146,20 +146,46 @@ def _numbers(partitions: list[int]) -> str:
     return f"in partitions {', '.join(map(str, partitions))}" if partitions else "none"
 
 
-def _age_check(sink: SinkPolicy, topic: LiveTopic, basis: Basis, now_ms: int) -> Check:
-    """Judge the oldest record that can be read: its bytes stay for the delete delay after that."""
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The oldest record of a topic that can be read.
+
+    Attributes:
+        partition: where it is; None without records.
+        age_ms: its age by its append; None without records.
+        partitions: how many have records.
+        usual_ms: the age that it reaches when the brokers do as the topic's settings say.
+        limit_ms: the age that it must not pass: its bytes stay for the delete delay after it.
+    """
+
+    partition: int | None
+    age_ms: int | None
+    partitions: int
+    usual_ms: int
+    limit_ms: int
+
+
+def oldest_record(sink: SinkPolicy, topic: LiveTopic, basis: Basis, now_ms: int) -> Oldest:
+    """Return the oldest record of a topic that was read deeply."""
     ages = {p.number: now_ms - p.oldest_ms for p in topic.partitions if p.oldest_ms is not None}
     delete_ms = int(topic.settings.get("file.delete.delay.ms", basis.facts.delete_ms))
     longest = longest_ms(topic.settings, basis.facts.check_ms)
     limit_ms = basis.limit_ms(sink) - basis.admission_ms(sink)
     if sink.name in HELD_AT_LEAST:
         limit_ms = limit_ms if longest is None else longest
-    needed = f"{format_ms(limit_ms - delete_ms)} or younger"
-    if not ages:
+    usual_ms = limit_ms if longest is None else min(limit_ms, longest)
+    number = max(ages, key=lambda partition: ages[partition]) if ages else None
+    age_ms = None if number is None else ages[number]
+    return Oldest(number, age_ms, len(ages), usual_ms - delete_ms, limit_ms - delete_ms)
+
+
+def _age_check(sink: SinkPolicy, topic: LiveTopic, basis: Basis, now_ms: int) -> Check:
+    oldest = oldest_record(sink, topic, basis, now_ms)
+    needed = f"{format_ms(oldest.limit_ms)} or younger"
+    if oldest.age_ms is None:
         return Check(topic.name, "oldest record", Outcome.OK, "no record", needed)
-    number = max(ages, key=lambda partition: ages[partition])
-    found = f"{format_ms(ages[number])} in partition {number}"
-    return _judged(topic.name, "oldest record", found, needed, holds=ages[number] <= limit_ms - delete_ms)
+    found = f"{format_ms(oldest.age_ms)} in partition {oldest.partition}"
+    return _judged(topic.name, "oldest record", found, needed, holds=oldest.age_ms <= oldest.limit_ms)
 
 
 def has_failed(checks: Iterable[Check]) -> bool:

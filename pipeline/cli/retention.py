@@ -1,0 +1,116 @@
+"""``lethe retention``: prove that every sink keeps its bound, and remove what is due."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import edge, retention_report
+from pipeline.cli.metrics_file import check_metrics_path, write_metrics
+from pipeline.cli.policy import EventOption, SchemasOption
+from pipeline.cli.topics import AdmissionOption, AssumeOption, Session, wishes_of
+from pipeline.config import Settings
+from pipeline.errors import PipelineError
+from pipeline.metrics import RetentionMetrics
+from pipeline.retention import Holding, Kind, Verdict, unseen, worst
+from pipeline.store.files import FolderFiles, look_into
+from pipeline.store.opening import open_unswept
+from pipeline.store.sweep import sweep
+from pipeline.store.url import EmbeddedTarget, parse_store_url
+from pipeline.store.verify import verify_store
+from pipeline.topics.held import hold_topics
+
+EXIT_CODES = {Verdict.HOLDS: 0, Verdict.LATE: 0, Verdict.BROKEN: 1, Verdict.UNSEEN: 2}
+_DATABASE = "lethe"
+
+app = typer.Typer(
+    help="Retention: prove that every sink keeps its bound, and sweep what is due.",
+    epilog="Exit codes: 0 every bound holds, or all is swept; 1 a bound is broken, or something still waits; "
+    "2 something could not be looked at, or an error.",
+    no_args_is_help=True,
+)
+
+StoreOption = Annotated[str, typer.Option("--store", help="chdb:DIR or clickhouse://…; default: the setting store.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TextfileOption = Annotated[
+    Path | None,
+    typer.Option("--textfile", help="Write Prometheus gauges here, for node_exporter's textfile collector."),
+]
+
+
+@app.command("verify")
+def verify_command(
+    store: StoreOption = "",
+    no_store: Annotated[bool, typer.Option("--no-store", help="Do not look at a store.")] = False,
+    no_topics: Annotated[bool, typer.Option("--no-topics", help="Do not look at topics.")] = False,
+    schemas: SchemasOption = "",
+    event: EventOption = "",
+    admission: AdmissionOption = "",
+    assume: AssumeOption = None,
+    textfile: TextfileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the oldest record of every topic, table and file against its bound. Changes nothing.
+
+    Exits with 1 when a bound is broken, with 2 when something could not be looked at.
+    """
+    check_metrics_path("--textfile", textfile)
+    chosen = edge.settings({"schemas": schemas, "event_schema": event, "store": store})
+    holdings: list[Holding] = []
+    if not no_topics:
+        holdings += _looked(Kind.TOPIC, lambda: _look_at_topics(chosen, admission, assume))
+    if not no_store:
+        holdings += _looked(Kind.STORE, lambda: _look_at_store(chosen.store))
+    metrics = RetentionMetrics()
+    metrics.found(holdings, edge.now_ms())
+    if as_json:
+        typer.echo(retention_report.holdings_json(holdings))
+    else:
+        retention_report.show_holdings(edge.console(), holdings)
+    written = textfile is None or write_metrics("--textfile", textfile, metrics)
+    raise typer.Exit(max(EXIT_CODES[worst(holdings)], 0 if written else 2))
+
+
+@app.command("sweep")
+def sweep_command(store: StoreOption = "", as_json: JsonOption = False) -> None:
+    """Remove from a store what is due, and wait until its bytes are gone. Safe to run at any time, and again.
+
+    Exits with 1 when something due is on the disk still; the next sweep tries again.
+    """
+    chosen = edge.settings({"store": store})
+    with open_unswept(chosen.store, database=_DATABASE, tidy=True) as opened:
+        report = sweep(opened, edge.now_ms())
+        label = opened.label
+    if as_json:
+        typer.echo(retention_report.sweep_json(report))
+    else:
+        retention_report.show_sweep(edge.console(), label, report)
+    if report.waiting:
+        raise typer.Exit(1)
+
+
+def _looked(kind: Kind, look: Callable[[], list[Holding]]) -> list[Holding]:
+    """Look; what cannot be looked at is said, and does not keep the rest from being looked at."""
+    try:
+        return look() or [unseen("", kind, "nothing is there")]
+    except PipelineError as error:
+        reason = str(error)
+    return [unseen("", kind, reason)]
+
+
+def _look_at_topics(chosen: Settings, admission: str, assume: list[str] | None) -> list[Holding]:
+    with Session(chosen, wishes_of(chosen, admission), assume) as session:
+        live = session.admin.read_topics(session.basis.names.values(), deep=True)
+        return hold_topics(session.basis, live, edge.now_ms())
+
+
+def _look_at_store(url: str) -> list[Holding]:
+    files = _look_at_files(url)  # first: the engine tidies up when it starts
+    with open_unswept(url, database=_DATABASE) as store:
+        return verify_store(store, edge.now_ms(), files)
+
+
+def _look_at_files(url: str) -> FolderFiles | None:
+    target = parse_store_url(url, database=_DATABASE)
+    return look_into(target.folder, target.database) if isinstance(target, EmbeddedTarget) else None
