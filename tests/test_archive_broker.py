@@ -334,7 +334,7 @@ def test_conflicts_are_counted_and_expired_content_is_refused(place: Place) -> N
 
 
 def test_a_store_that_is_down_loses_nothing(place: Place) -> None:
-    """It is tried again for a bounded time, and nothing is committed meanwhile; then all is there, large records too."""
+    """It is tried again for a bounded time, nothing is committed meanwhile; then all is there, large records too."""
     fates = place.fates(range(1, 101))
     large = fates[4]
     assert isinstance(large, Anonymized)
