@@ -26,8 +26,10 @@ from pipeline.cli import topics
 from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
 from pipeline.policy.files import default_schemas_dir
 from pipeline.policy.load import Policy
+from pipeline.retention import Verdict, worst
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.derive import derive_topics
+from pipeline.topics.held import hold_topics
 from pipeline.topics.life import Basis, Life, Wishes
 from pipeline.topics.live import CHECK_INTERVAL, DELETE_DELAY
 from pipeline.topics.plan import Action, Change, make_plan
@@ -254,7 +256,9 @@ def test_verify_tells_the_kept_bound_from_the_broken_one(
     with TopicAdmin(quick.bootstrap) as connection:
         basis = tiny_basis(policy, connection, topic)
         live = connection.read_topics([topic], deep=True)
-    checks = verify_topics(basis, live, int(time.time() * 1000))
+    now_ms = int(time.time() * 1000)
+    checks = verify_topics(basis, live, now_ms)
+    assert (worst(hold_topics(basis, live, now_ms)) is Verdict.BROKEN) == bool(failed)
     assert failed <= {check.check for check in checks if check.outcome is Outcome.FAILS}
     assert failed or not [check for check in checks if check.outcome is Outcome.FAILS]
 
