@@ -10,6 +10,7 @@ from pipeline.metrics import Metrics
 from pipeline.records import Fate, Rejection
 from pipeline.rejects import make_rejection
 from pipeline.sinks.base import Sink, WriteReport
+from pipeline.suppress import Suppressions
 from pipeline.tally import Tally
 
 FUTURE_SLACK_MS = 5 * 60 * 1000
@@ -34,12 +35,18 @@ class Summary(Tally):
             self.first_rejections.append(fate)
 
 
-def admit_for_store(now_ms: int, content_hold_ms: int | None, operational_hold_ms: int | None) -> Admission:
+def admit_for_store(
+    now_ms: int,
+    content_hold_ms: int | None,
+    operational_hold_ms: int | None,
+    suppressions: Suppressions | None = None,
+) -> Admission:
     """Return the admission of a store, whose clock is received_at; None holds for ever (files)."""
     return Admission(
         latest_ms=now_ms + FUTURE_SLACK_MS,
         content_from_ms=None if content_hold_ms is None else now_ms - content_hold_ms,
         operational_from_ms=None if operational_hold_ms is None else now_ms - operational_hold_ms,
+        suppressions=suppressions,
     )
 
 

@@ -78,6 +78,7 @@ PURE = [
         "pipeline.audit.chain",
         "pipeline.receipts.model",
         "pipeline.receipts.signed",
+        "pipeline.rights.receipt",
         "pipeline.retention",
         "pipeline.usage.folding",
     ),

@@ -59,7 +59,10 @@ def test_a_wrong_number_names_the_variable_and_not_the_value(tmp_path: Path, val
         ("depth_max = 32.0", "depth_max must be a whole number from 8 to 128"),
         ("keys = 5", "keys must be a string"),
         ("batch-events-max = 5", "'batch-events-max' is no setting; did you mean 'batch_events_max'?"),
-        ('"clickhouse://u:canary-7f3a@h" = 5', "a name in it is no setting; they are actor, admission, archive, "),
+        (
+            '"clickhouse://u:canary-7f3a@h" = 5',
+            "a name in it is no setting; they are actor, admission, aggregate_min_accounts, ",
+        ),
         ("store = canary-7f3a", "is not TOML"),
         ("store = 'canary-7f3a", "is not TOML"),
         ("keys = " + "[" * 20_000, "is not TOML"),
@@ -86,7 +89,9 @@ def test_a_mistyped_variable_is_named_with_what_was_meant() -> None:
     environ = {"LETHE_KEY": "canary-7f3a", "LETHE_KEYS": "a", "PATH": "b", "LETHE_QWXZ": "c"}
     first, second = unknown_settings(environ)
     assert first == "'LETHE_KEY' is no setting; did you mean 'LETHE_KEYS'?"
-    assert second.startswith("'LETHE_QWXZ' is no setting; they are LETHE_ACTOR, LETHE_ADMISSION, LETHE_ARCHIVE, ")
+    assert second.startswith(
+        "'LETHE_QWXZ' is no setting; they are LETHE_ACTOR, LETHE_ADMISSION, LETHE_AGGREGATE_MIN_ACCOUNTS, "
+    )
 
 
 def test_the_store_is_in_no_repr() -> None:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.seal import PlainSealer
 from pipeline.sinks.base import WriteReport
 from pipeline.store import Store, StoreSink, open_store
 from pipeline.store.entries import add_entry, ensure_entries, read_entries
+from pipeline.store.intake import schemas_of
 from pipeline.suppress import Action, ControlRecord, Subject, Suppressions, decode_entry, encode_entry
 from pipeline.synth import generate_events
 from pipeline.wire import content_bytes
@@ -74,10 +76,9 @@ def _fates(core: Core, events: list[dict[str, Any]], suppressions: Suppressions 
     return [process(raw, Source("test", 0, number, len(raw)), core, admission) for number, raw in enumerate(raws)]
 
 
-def _write(store: Store, policy: Policy, fates: list[Fate]) -> WriteReport:
-    records = {"content": policy.content, "operational": policy.operational, "rejected": policy.rejection}
-    schemas = {policy.sinks[name].schema: schema for name, schema in records.items()}
-    return StoreSink(store, schemas, policy.sinks, lambda: NOW_MS).write(fates)
+def _write(store: Store, policy: Policy, fates: list[Fate], keys: Keyring | None = KEYS) -> WriteReport:
+    pseudonym_of = None if keys is None else partial(keys.suppression, Subject.REQUEST)
+    return StoreSink(store, schemas_of(policy), policy.sinks, lambda: NOW_MS, pseudonym_of).write(fates)
 
 
 def _rows(store: Store, view: str, ids: set[str], *, inside: bool) -> list[tuple[Any, ...]]:
@@ -169,6 +170,25 @@ def test_events_that_come_again_do_not_bring_an_account_back(
     assert (report.content, report.operational, report.conflicts) == (0, 0, 0)
     assert _rows(store, "content", ids, inside=True) == []
     assert {row[1] for row in _rows(store, "operational", ids, inside=True)} == {None}
+
+
+@pytest.mark.parametrize("operational", Operational)
+def test_records_that_come_again_from_a_topic_are_refused(
+    store: Store, policy: Policy, core: Core, events: list[dict[str, Any]], operational: Operational
+) -> None:
+    """What workers wrote before the erasure is in topics still: tombstones keep it out, and without keys all stops."""
+    fates = _fates(core, events)
+    assert _write(store, policy, fates, keys=None).erased == 0
+    account = events[3]["account"]["id"]
+    ids = {event["request_id"] for event in events if event["account"]["id"] == account}
+    content = len(_rows(store, "content", ids, inside=True))
+    StoreEraser(store, policy, KEYS).erase(Named(Subject.ACCOUNT, account), NOW_MS, NOW_MS, operational)
+    report = _write(store, policy, fates)
+    whole = len(ids) if operational is Operational.DELETE else 0
+    assert (report.erased, report.content, report.operational, report.conflicts) == (content + whole, 0, 0, 0)
+    assert _rows(store, "content", ids, inside=True) == []
+    with pytest.raises(ConfigError, match="LETHE_KEYS"):
+        _write(store, policy, fates, keys=None)
 
 
 def test_no_name_is_shown() -> None:

@@ -18,6 +18,7 @@ from pipeline.store.erasure import (
     ensure_tombstones,
     find_requests,
     find_tombstones,
+    has_tombstones,
     mask_records,
     purge_masked,
     unlink_records,
@@ -141,12 +142,17 @@ def test_tombstones_are_found_and_end(store: Store) -> None:
     """They outlive whatever could bring content back, and the sweep ends them then."""
     ensure_tombstones(store, 30 * DAY_MS)
     ensure_tombstones(store, 30 * DAY_MS)
-    assert find_tombstones(store, ["s1:" + "0" * 32]) == set()
+    assert not has_tombstones(store)
+    assert find_tombstones(store, ["s1:" + "0" * 32]) == {}
     made = [f"s1:{number:032x}" for number in range(5000)]
-    add_tombstones(store, made, NOW_MS)
-    add_tombstones(store, [], NOW_MS)
-    assert find_tombstones(store, [*made[:4500], "s1:" + "f" * 32]) == set(made[:4500])
+    add_tombstones(store, made, NOW_MS, is_whole=False)
+    add_tombstones(store, made[:3], NOW_MS, is_whole=True)
+    add_tombstones(store, made[:2], NOW_MS, is_whole=False)
+    add_tombstones(store, [], NOW_MS, is_whole=True)
+    assert has_tombstones(store)
+    found = find_tombstones(store, [*made[:4500], "s1:" + "f" * 32])
+    assert found == {**dict.fromkeys(made[:4500], False), **dict.fromkeys(made[:3], True)}
     sweep(store, NOW_MS + 30 * DAY_MS)
-    assert find_tombstones(store, made) == set(made)
+    assert set(find_tombstones(store, made)) == set(made)
     sweep(store, NOW_MS + 33 * DAY_MS)
     assert store.query("SELECT count() FROM tombstone_rows").rows == [(0,)]

@@ -24,6 +24,7 @@ class ArchiveMetrics(MetricSet):
             "lethe_archive_conflicts", "Same identity, other bytes; the first stays. Never expected: look.", "sink"
         )
         self._expired = counter("lethe_archive_expired", "Records that were due already, and were not stored.", "sink")
+        self._erased = counter("lethe_archive_erased", "Records of requests that were erased, and stay so.", "sink")
         self._lost = counter(
             "lethe_archive_lost", "Records that retention took before they were archived. Never expected.", "sink"
         )
@@ -41,7 +42,15 @@ class ArchiveMetrics(MetricSet):
         self._lag = gauge("lethe_archive_lag_records", "Records that are not committed yet.", "sink", "partition")
         self._oldest = gauge("lethe_archive_oldest_uncommitted_seconds", "Age of the oldest of them, by its append.")
         self._committed = gauge("lethe_archive_last_commit_timestamp_seconds", "When offsets were committed last.")
-        per_sink = (self._read, self._inserted, self._repeated, self._conflicts, self._expired, self._lost)
+        per_sink = (
+            self._read,
+            self._inserted,
+            self._repeated,
+            self._conflicts,
+            self._expired,
+            self._lost,
+            self._erased,
+        )
         for each in (*per_sink, self._skipped):
             start_at_zero(each, STORED_SINKS)
         start_at_zero(self._swept, ("partitions", "deleted", "nulled"))
@@ -65,6 +74,7 @@ class ArchiveMetrics(MetricSet):
             self._repeated.labels(sink).inc(report.repeated)
             self._conflicts.labels(sink).inc(len(report.conflicts))
             self._expired.labels(sink).inc(report.expired)
+            self._erased.labels(sink).inc(report.erased)
 
     def skipped(self, sink: str) -> None:
         """Count a record that was passed over."""

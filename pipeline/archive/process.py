@@ -43,6 +43,7 @@ class Job:
         policy: in force; the workers' own.
         now_ms: the clock, epoch milliseconds.
         log: writes a line for operators.
+        pseudonym_of: gives a request's pseudonym under the suppression key; None without keys.
         once: end when what is there at the start is stored.
         skips: texts of the places of records to pass over.
     """
@@ -51,6 +52,7 @@ class Job:
     policy: Policy
     now_ms: Callable[[], int]
     log: Callable[[str], None]
+    pseudonym_of: Callable[[str], str] | None = None
     once: bool = False
     skips: Collection[str] = ()
 
@@ -62,14 +64,20 @@ class StoreTarget:
         label: what messages call it.
     """
 
-    def __init__(self, store: Store, policy: Policy, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        now_ms: Callable[[], int],
+        pseudonym_of: Callable[[str], str] | None = None,
+    ) -> None:
         """Make the tables that are missing.
 
         Raises:
             ConfigError, PolicyError, SinkUnavailable: as `RecordWriter`.
         """
         self._store, self._now_ms, self.label = store, now_ms, store.label
-        self._writer = RecordWriter(store, schemas_of(policy), policy.sinks, now_ms)
+        self._writer = RecordWriter(store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of)
 
     def write(self, records: Records) -> dict[str, TableReport]:
         """Store a batch durably."""
@@ -111,7 +119,7 @@ def opened_target(job: Job) -> Iterator[StoreTarget]:
         ConfigError, PolicyError, SinkUnavailable: it cannot be opened, or has tables of another schema.
     """
     with open_store(job.settings.store, now_ms=job.now_ms()) as store:
-        yield StoreTarget(store, job.policy, job.now_ms)
+        yield StoreTarget(store, job.policy, job.now_ms, job.pseudonym_of)
 
 
 def serve(job: Job) -> None:

@@ -19,6 +19,7 @@ from pipeline.cli import (
     rejected,
     replay,
     retention,
+    rights,
     run,
     scan,
     store,
@@ -37,7 +38,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, demo, "
     "topics verify, retention, audit-log verify, receipt verify), or nobody reads the output any more; 2 an argument, "
     "input, setting, key or sink is wrong or failed; 3 changes are pending (topics plan, topics apply, store migrate "
-    "--plan); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
+    "--plan) or bytes are still there (erase); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,
@@ -51,6 +52,9 @@ app.add_typer(receipt.app, name="receipt")
 app.add_typer(retention.app, name="retention")
 app.add_typer(aggregates.app, name="aggregates")
 app.command("run")(run.run_command)
+app.command("erase")(rights.erase_command)
+app.command("restrict")(rights.restrict_command)
+app.command("export")(rights.export_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)
 app.command("demo")(demo.demo_command)

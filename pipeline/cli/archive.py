@@ -35,7 +35,7 @@ def archive_command(
         raise ConfigError("--skip takes TOPIC/PARTITION/OFFSET, as the archive named it when it stopped")
     settings = edge.settings()
     policy = edge.policy_of(settings)
-    job = Job(settings, policy, edge.now_ms, _log, once=once, skips=frozenset(skip or ()))
+    job = Job(settings, policy, edge.now_ms, _log, edge.request_pseudonyms(settings), once, frozenset(skip or ()))
     if not check:
         edge.tune_collector()
         serve(job)

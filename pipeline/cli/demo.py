@@ -137,8 +137,8 @@ _TAME = {"benign", "dropped", "undeclared", "link", "vector", "token_ids", "logp
 
 def _run(console: Console, settings: Settings, core: Core, synthetic: list[SyntheticEvent]) -> Metrics:
     metrics = Metrics()
-    admit = admitter(settings.store, core.policy, edge.now_ms)
-    opened = open_sink(settings.store, core.policy, edge.now_ms)
+    opened = open_sink(settings.store, core, edge.now_ms)
+    admit = admitter(settings.store, core.policy, edge.now_ms, opened.suppressions)
     batch_max = settings.batch_events_max
     summary = run(_raw(synthetic), core, opened.sink, admit, batch_max=batch_max, metrics=metrics)
     report.show_summary(console, summary, opened.name, {})

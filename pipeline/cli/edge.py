@@ -17,6 +17,7 @@ from pipeline.detect.spans import Detector
 from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy, load_policy
+from pipeline.suppress import Subject
 
 NS_PER_MS = 1_000_000
 _PIPE_COLUMNS = 1000
@@ -73,6 +74,15 @@ def detector_of(chosen: Settings, policy: Policy) -> Detector:
     from pipeline.detect.detector import add_model  # noqa: PLC0415 - as above
 
     return add_model(detector, policy, model_of(chosen), chosen.ner_processes)
+
+
+def request_pseudonyms(chosen: Settings) -> Callable[[str], str] | None:
+    """Return what names a request as tombstones do; None where there is no key file, which a store may do without."""
+    path = Path(chosen.keys)
+    if not path.exists():
+        return None
+    keys = load_keyring(path)
+    return lambda request_id: keys.suppression(Subject.REQUEST, request_id)
 
 
 def cache_dir(chosen: Settings) -> Path:

@@ -155,6 +155,8 @@ def _fates(console: Console, summary: Summary) -> Table:
     table.add_row("operational records written", f"{written.operational:,}")
     table.add_row("rejections written", f"{written.rejected:,}")
     table.add_row("there already", f"{written.repeated:,}")
+    if written.erased:
+        table.add_row("of requests that were erased, so they are not stored again", f"{written.erased:,}")
     if written.expired:
         table.add_row("due when they came to be stored, so they are not", f"{written.expired:,}")
     if written.conflicts:

@@ -55,11 +55,11 @@ def run_command(
     inputs = Inputs(files, line_bytes_max=settings.event_bytes_max)
     check_metrics_path("--metrics-file", metrics_file)
     core = edge.core_of(settings, policy)
-    admit = admitter(settings.store, policy, edge.now_ms)
     if preview:
-        rejected = _preview(inputs, core, admit, preview)
+        rejected = _preview(inputs, core, admitter(settings.store, policy, edge.now_ms), preview)
         raise typer.Exit(1 if strict and rejected else 0)
-    opened = open_sink(settings.store, policy, edge.now_ms, overwrite=overwrite)
+    opened = open_sink(settings.store, core, edge.now_ms, overwrite=overwrite)
+    admit = admitter(settings.store, policy, edge.now_ms, opened.suppressions)
     edge.tune_collector()
     metrics, summary = Metrics(), Summary()
     ended = "ended early"

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.anonymize import Admission
+from pipeline.anonymize import Admission, Core
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.policy.load import Policy
 from pipeline.run import admit_for_store
 from pipeline.sinks.base import Sink
 from pipeline.sinks.files import FileSink
 from pipeline.store.bounds import hold_ms
+from pipeline.store.client import Store
+from pipeline.store.entries import read_entries
 from pipeline.store.intake import schemas_of
 from pipeline.store.opening import open_store
 from pipeline.store.writer import StoreSink
+from pipeline.suppress import Subject, Suppressions, decode_entry
 
 _FILE = "file"
 
@@ -26,23 +29,40 @@ class OpenSink:
         sink: the sink.
         name: its name, without a password.
         early_end: what is left of a run that ended early, and what running it again does.
+        suppressions: whose events the sink has as restricted or erased; None is nobody's.
     """
 
     sink: Sink
     name: str
     early_end: str
+    suppressions: Suppressions | None = None
 
 
-def admitter(url: str, policy: Policy, clock: Callable[[], int]) -> Callable[[], Admission]:
-    """Return what says what a sink admits now: a store what it may still hold, ``file:`` all (design §4)."""
+def admitter(
+    url: str, policy: Policy, clock: Callable[[], int], suppressions: Suppressions | None = None
+) -> Callable[[], Admission]:
+    """Return what says what a sink admits now: a store what it may still hold, ``file:`` all (design §4).
+
+    Args:
+        url: of the sink.
+        policy: has the bounds.
+        clock: returns now, epoch milliseconds.
+        suppressions: of `open_sink`.
+    """
     content, operational = (hold_ms(policy.sinks[name].retention_ms) for name in ("content", "operational"))
     if _scheme(url) == _FILE:
-        return lambda: admit_for_store(clock(), None, None)
-    return lambda: admit_for_store(clock(), content, operational)
+        return lambda: admit_for_store(clock(), None, None, suppressions)
+    return lambda: admit_for_store(clock(), content, operational, suppressions)
 
 
-def open_sink(url: str, policy: Policy, clock: Callable[[], int], *, overwrite: bool = False) -> OpenSink:
+def open_sink(url: str, core: Core, clock: Callable[[], int], *, overwrite: bool = False) -> OpenSink:
     """Open ``file:DIR``, ``chdb:DIR`` or ``clickhouse://…``.
+
+    Args:
+        url: of the sink.
+        core: its policy has the schemas and bounds, its keys name requests that were erased.
+        clock: returns now, epoch milliseconds.
+        overwrite: replace the files of an earlier run (``file:`` only).
 
     Raises:
         ConfigError: the URL or what it names is wrong.
@@ -57,12 +77,28 @@ def open_sink(url: str, policy: Policy, clock: Callable[[], int], *, overwrite: 
     if overwrite:
         raise ConfigError("--overwrite is for file:DIR; a store shows each event once anyway")
     store = open_store(url, now_ms=clock())
+    policy, keys = core.policy, core.keys
     try:
         left = "what was written stays; running the same again adds the rest"
-        return OpenSink(StoreSink(store, schemas_of(policy), policy.sinks, clock), store.label, left)
+        sink = StoreSink(
+            store, schemas_of(policy), policy.sinks, clock, lambda one: keys.suppression(Subject.REQUEST, one)
+        )
+        return OpenSink(sink, store.label, left, read_suppressions(store, policy))
     except PipelineError:
         store.close()
         raise
+
+
+def read_suppressions(store: Store, policy: Policy) -> Suppressions:
+    """Return the restrictions and erasures that a store has.
+
+    Raises:
+        ControlFault: an entry is none; to pass over it could keep what someone had erased.
+    """
+    suppressions = Suppressions()
+    for raw in read_entries(store):
+        suppressions.apply(decode_entry(raw, policy.control))
+    return suppressions
 
 
 def _scheme(url: str) -> str:

@@ -99,7 +99,8 @@ class StoreEraser:
         """
         request_ids = self.requests_of(named, until_ms)
         ensure_tombstones(self.store, self.policy.sinks["content"].retention_ms)
-        add_tombstones(self.store, [self.keys.suppression(Subject.REQUEST, one) for one in request_ids], now_ms)
+        tombstones = [self.keys.suppression(Subject.REQUEST, one) for one in request_ids]
+        add_tombstones(self.store, tombstones, now_ms, is_whole=operational is Operational.DELETE)
         content = mask_records(self.store, self._table("content"), request_ids)
         return Erased(len(request_ids), content, self._change_operational(operational, request_ids))
 

@@ -18,6 +18,7 @@ class WriteReport:
         repeated: records that were there already with the same bytes.
         conflicts: records that were there already with other bytes (design §5: counted, alerted).
         expired: records that were due when they came to be stored, and are not.
+        erased: records of requests that were erased from the store, and are not stored again.
     """
 
     content: int = 0
@@ -26,6 +27,7 @@ class WriteReport:
     repeated: int = 0
     conflicts: int = 0
     expired: int = 0
+    erased: int = 0
 
     def add(self, other: "WriteReport") -> None:
         """Add the counts of another report to this one."""

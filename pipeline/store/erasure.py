@@ -19,7 +19,7 @@ from pipeline.store.ddl import DIGEST, TABLE_SETTINGS, Table, column_types
 from pipeline.store.rows import UNLINKED
 
 TOMBSTONES = "tombstone_rows"
-_TYPES = {"pseudonym": "String", "erased_at": "DateTime64(3, 'UTC')"}
+_TYPES = {"pseudonym": "String", "erased_at": "DateTime64(3, 'UTC')", "is_whole": "UInt8"}
 _KEYS_A_QUERY = 2000
 _UNTIL = "`received_at` <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
 
@@ -41,22 +41,40 @@ def ensure_tombstones(store: Store, content_bound_ms: int) -> None:
     )
 
 
-def add_tombstones(store: Store, pseudonyms: Sequence[str], now_ms: int) -> None:
-    """Note requests whose content must not come back, by their pseudonyms under the suppression key."""
+def add_tombstones(store: Store, pseudonyms: Sequence[str], now_ms: int, *, is_whole: bool) -> None:
+    """Note requests that must not come back, by their pseudonyms under the suppression key.
+
+    Args:
+        store: an open store that has the table.
+        pseudonyms: of the requests.
+        now_ms: now, epoch milliseconds.
+        is_whole: whether their operational records must not come back either.
+    """
     if pseudonyms:
-        columns = {"pseudonym": pseudonyms, "erased_at": [now_ms] * len(pseudonyms)}
+        count = len(pseudonyms)
+        columns = {"pseudonym": pseudonyms, "erased_at": [now_ms] * count, "is_whole": [int(is_whole)] * count}
         store.insert(TOMBSTONES, columns, _TYPES)
 
 
-def find_tombstones(store: Store, pseudonyms: Sequence[str]) -> set[str]:
-    """Return which of some requests have a tombstone."""
-    found: set[str] = set()
-    if not pseudonyms or not store.query(f"SELECT 1 FROM {TOMBSTONES} LIMIT 1").rows:  # noqa: S608 - a constant
-        return found
-    sql = f"SELECT pseudonym FROM {TOMBSTONES} WHERE pseudonym IN {{some:Array(String)}}"  # noqa: S608 - a constant
+def has_tombstones(store: Store) -> bool:
+    """Say whether anything must not come back."""
+    found = store.query(
+        "SELECT sum(rows) FROM system.parts WHERE database = {database:String} AND table = {table:String} AND active",
+        {"database": store.database, "table": TOMBSTONES},
+    )
+    return bool(found.rows[0][0])
+
+
+def find_tombstones(store: Store, pseudonyms: Sequence[str]) -> dict[str, bool]:
+    """Return which of some requests have a tombstone, and whether it is of their operational records too."""
+    found: dict[str, bool] = {}
+    sql = (
+        f"SELECT pseudonym, max(is_whole) FROM {TOMBSTONES} WHERE pseudonym IN {{some:Array(String)}} "  # noqa: S608
+        "GROUP BY pseudonym"
+    )
     for start in range(0, len(pseudonyms), _KEYS_A_QUERY):
         rows = store.query(sql, {"some": list(pseudonyms[start : start + _KEYS_A_QUERY])}).rows
-        found.update(pseudonym for (pseudonym,) in rows)
+        found.update((pseudonym, bool(is_whole)) for pseudonym, is_whole in rows)
     return found
 
 
@@ -118,8 +136,10 @@ def count_lingering(store: Store, table: Table) -> int:
     """Return how many parts may still hold what was erased: masked, outdated or detached, or awaiting a mutation."""
     parameters = {"database": store.database, "table": table.name}
     of_table = "database = {database:String} AND table = {table:String}"
+    # Parts that are being deleted are shown only to who asks for their state.
+    lingering = "(_state IN ('Outdated', 'Deleting', 'DeleteOnDestroy') OR has_lightweight_delete)"
     counts = (
-        "SELECT count() FROM system.parts WHERE (NOT active OR has_lightweight_delete) AND ",
+        f"SELECT count() FROM system.parts WHERE {lingering} AND ",  # noqa: S608 - as above, a constant
         "SELECT count() FROM system.detached_parts WHERE ",
         "SELECT count() FROM system.mutations WHERE NOT is_done AND ",
     )

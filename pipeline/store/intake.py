@@ -3,17 +3,19 @@
 What is due already is not stored (design §4): a sweep would remove it at once, and an hour of life is one too many.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipeline.coarsen import TIME_MS_MIN, format_timestamp
+from pipeline.errors import ConfigError
 from pipeline.policy.load import Policy
 from pipeline.policy.model import RecordSchema, SinkPolicy
 from pipeline.records import ContentRecord, OperationalRecord, Rejection
 from pipeline.store.bounds import due_before_ms
 from pipeline.store.client import Store
 from pipeline.store.ddl import Table, column_types, make_table
+from pipeline.store.erasure import find_tombstones, has_tombstones
 from pipeline.store.lookup import find_records, find_rejections
 from pipeline.store.rows import Entry, Key, Stamp, Verdict, judge, make_columns, make_entry
 from pipeline.store.tables import ensure_tables
@@ -38,12 +40,14 @@ class TableReport:
         inserted: newly stored.
         repeated: there already with the same bytes, or under a higher policy version.
         expired: due already, and so not stored.
+        erased: of requests that were erased from the store, and so not stored again.
         conflicts: identities of those that were there already with other bytes; the first stays.
     """
 
     inserted: int = 0
     repeated: int = 0
     expired: int = 0
+    erased: int = 0
     conflicts: list[Key] = field(default_factory=list)
 
 
@@ -59,6 +63,8 @@ class RecordWriter:
         schemas: record schemas by name.
         sinks: the policies of ``content``, ``operational`` and ``rejected``, by name.
         clock: returns now, epoch milliseconds.
+        pseudonym_of: gives a request's pseudonym under the suppression key; None where there are no keys, which goes
+            as long as nothing was erased from the store.
 
     Raises:
         ConfigError: the store's tables were made by another schema.
@@ -72,8 +78,10 @@ class RecordWriter:
         schemas: Mapping[str, RecordSchema],
         sinks: Mapping[str, SinkPolicy],
         clock: Callable[[], int],
+        pseudonym_of: Callable[[str], str] | None = None,
     ) -> None:
         self._store = store
+        self._pseudonym_of = pseudonym_of
         self._clock = clock
         tables = make_tables(schemas, sinks)
         self._content, self._operational, self._rejected = tables
@@ -88,6 +96,7 @@ class RecordWriter:
             What became of the records of each sink.
 
         Raises:
+            ConfigError: something was erased, and there are no keys to tell what must not come back.
             SinkUnavailable: nothing may be assumed written; the same batch may be written again.
         """
         now_ms = self._clock()
@@ -98,6 +107,11 @@ class RecordWriter:
         )
         rejected = [self._rejected_entry(record) for record in records.rejected]
         ids = [str(entry.key[0]) for entry in (*content, *operational)]
+        if ids and has_tombstones(self._store):
+            tombstones = self._tombstones(ids)
+            content = _unerased(content, tombstones, reports["content"])
+            whole = {request_id for request_id, is_whole in tombstones.items() if is_whole}
+            operational = _unerased(operational, whole, reports["operational"])
         in_content, in_operational = find_records(self._store, (self._content, self._operational), ids)
         in_rejected = find_rejections(self._store, self._rejected, (entry.key for entry in rejected))
 
@@ -105,6 +119,17 @@ class RecordWriter:
         self._add(self._operational, pick_fresh(operational, in_operational, reports["operational"]), now_ms)
         self._add(self._rejected, pick_fresh(rejected, in_rejected, reports["rejected"]), now_ms)
         return reports
+
+    def _tombstones(self, request_ids: Sequence[str]) -> dict[str, bool]:
+        """Return which requests were erased, and whether with their operational records."""
+        if self._pseudonym_of is None:
+            raise ConfigError(
+                f"{self._store.label}: requests were erased from this store; LETHE_KEYS must name the key file, or "
+                "nobody can tell which must not come back"
+            )
+        by_pseudonym = {self._pseudonym_of(one): one for one in dict.fromkeys(request_ids)}
+        found = find_tombstones(self._store, list(by_pseudonym))
+        return {by_pseudonym[pseudonym]: is_whole for pseudonym, is_whole in found.items()}
 
     def _add(self, table: Table, fresh: Sequence[Entry], now_ms: int) -> None:
         if fresh:
@@ -145,6 +170,12 @@ def pick_fresh(entries: Sequence[Entry], stored: Mapping[Key, Stamp], report: Ta
             fresh[entry.key] = entry
     report.inserted = len(fresh)
     return list(fresh.values())
+
+
+def _unerased(entries: Sequence[Entry], erased: Collection[str], report: TableReport) -> list[Entry]:
+    kept = [entry for entry in entries if entry.key[0] not in erased]
+    report.erased = len(entries) - len(kept)
+    return kept
 
 
 def _living(table: Table, entries: Iterable[Entry], now_ms: int, report: TableReport) -> list[Entry]:

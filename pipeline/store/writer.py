@@ -17,6 +17,7 @@ class StoreSink:
         schemas: record schemas by name.
         sinks: the policies of ``content``, ``operational`` and ``rejected``, by name.
         clock: returns now, epoch milliseconds.
+        pseudonym_of: as of `RecordWriter`.
 
     Raises:
         ConfigError: the store's tables were made by another schema.
@@ -30,14 +31,16 @@ class StoreSink:
         schemas: Mapping[str, RecordSchema],
         sinks: Mapping[str, SinkPolicy],
         clock: Callable[[], int],
+        pseudonym_of: Callable[[str], str] | None = None,
     ) -> None:
         self._store = store
-        self._writer = RecordWriter(store, schemas, sinks, clock)
+        self._writer = RecordWriter(store, schemas, sinks, clock, pseudonym_of)
 
     def write(self, fates: Sequence[Fate]) -> WriteReport:
         """Store a batch; when this returns, the batch is durable.
 
         Raises:
+            ConfigError: something was erased from the store, and there are no keys.
             SinkUnavailable: nothing may be assumed written; the same batch may be written again.
         """
         good = [fate for fate in fates if isinstance(fate, Anonymized)]
@@ -53,6 +56,7 @@ class StoreSink:
             repeated=sum(report.repeated for report in done.values()),
             conflicts=sum(len(report.conflicts) for report in done.values()),
             expired=sum(report.expired for report in done.values()),
+            erased=sum(report.erased for report in done.values()),
         )
 
     def close(self, *, complete: bool) -> None:
