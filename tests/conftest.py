@@ -22,6 +22,12 @@ os.environ.setdefault("LETHE_CACHE", str(CACHE_DIR))  # of the commands that tes
 OPEN_DOOR = Admission(latest_ms=RECEIVED_AT_MS + 300_000)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the scans before two processes need them at once, and a worker in a test waits for them."""
+    if getattr(config.option, "numprocesses", None):  # the one process that starts the others
+        make_detector(load_policy(), CACHE_DIR)
+
+
 _ON_A_BROKER = ("broker", "test_worker_", "test_local_kafka")
 
 
