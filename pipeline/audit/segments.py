@@ -1,6 +1,5 @@
 """The files of the audit log: one a month, ``audit-YYYYMM.jsonl``, mode 0600, in a folder that nobody else enters."""
 
-import fcntl
 import os
 import re
 import stat
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 from pipeline.audit.entry import ENTRY_BYTES_MAX, AuditFault
 from pipeline.coarsen import DAY_MS, format_timestamp
-from pipeline.keys.privatefile import PRIVATE_MODE, quote, sync_folder
+from pipeline.keys.privatefile import PRIVATE_MODE, flocked, quote, sync_folder
 
 SLACK_MS = DAY_MS
 """How long before its bound a segment is due: the timer that removes it may fail for that long."""
@@ -170,13 +169,8 @@ def create_segment(path: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of the log; reading waits for it too."""
-    with explained(folder, "locked"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    with explained(folder, "locked"), flocked(folder):
+        yield
 
 
 @contextmanager

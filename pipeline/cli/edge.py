@@ -81,8 +81,7 @@ def request_pseudonyms(chosen: Settings) -> Callable[[str], str] | None:
     path = Path(chosen.keys)
     if not path.exists():
         return None
-    keys = load_keyring(path)
-    return lambda request_id: keys.suppression(Subject.REQUEST, request_id)
+    return partial(load_keyring(path).suppression, Subject.REQUEST)
 
 
 def cache_dir(chosen: Settings) -> Path:

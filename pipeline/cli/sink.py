@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.anonymize import Admission, Core
@@ -77,11 +78,11 @@ def open_sink(url: str, core: Core, clock: Callable[[], int], *, overwrite: bool
     if overwrite:
         raise ConfigError("--overwrite is for file:DIR; a store shows each event once anyway")
     store = open_store(url, now_ms=clock())
-    policy, keys = core.policy, core.keys
+    policy = core.policy
     try:
         left = "what was written stays; running the same again adds the rest"
         sink = StoreSink(
-            store, schemas_of(policy), policy.sinks, clock, lambda one: keys.suppression(Subject.REQUEST, one)
+            store, schemas_of(policy), policy.sinks, clock, partial(core.keys.suppression, Subject.REQUEST)
         )
         return OpenSink(sink, store.label, left, read_suppressions(store, policy))
     except PipelineError:

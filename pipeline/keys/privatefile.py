@@ -8,7 +8,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pipeline.errors import KeyringError
@@ -135,8 +135,20 @@ def locked_folder(path: Path) -> Iterator[None]:
     Raises:
         KeyringError: there is no such folder.
     """
-    with explained(path.parent, "opened"):
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with ExitStack() as stack:
+        with explained(path.parent, "opened"):
+            stack.enter_context(flocked(path.parent))
+        yield
+
+
+@contextmanager
+def flocked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder itself.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

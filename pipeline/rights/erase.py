@@ -14,7 +14,7 @@ from pipeline.plan import referring_fields
 from pipeline.policy.load import Policy
 from pipeline.policy.model import Role
 from pipeline.store.client import Store
-from pipeline.store.ddl import Table, make_table
+from pipeline.store.ddl import Table
 from pipeline.store.erasure import (
     add_tombstones,
     count_lingering,
@@ -25,6 +25,7 @@ from pipeline.store.erasure import (
     purge_masked,
     unlink_records,
 )
+from pipeline.store.intake import make_tables, schemas_of
 from pipeline.suppress import Subject
 
 _ROLES = {Subject.ACCOUNT: Role.ACCOUNT, Subject.API_KEY: Role.API_KEY}
@@ -138,5 +139,5 @@ class StoreEraser:
         raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: erase by request")
 
     def _table(self, name: str) -> Table:
-        sink = self.policy.sinks[name]
-        return make_table(sink, self.policy.content if name == "content" else self.policy.operational)
+        tables = make_tables(schemas_of(self.policy), self.policy.sinks)
+        return next(table for table in tables if table.sink == name)

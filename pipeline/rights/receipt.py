@@ -1,5 +1,7 @@
 """What an erasure from a store says in its receipt. Pure."""
 
+from dataclasses import replace
+
 from pipeline.policy.load import Policy
 from pipeline.receipts.model import Place, Receipt
 from pipeline.rights.erase import Erased, Operational
@@ -35,8 +37,8 @@ def begin(receipt_id: str, subject: Subject, pseudonym: str, now_ms: int, policy
 def record(receipt: Receipt, erased: Erased, operational: Operational, policy: Policy) -> Receipt:
     """Return the receipt with what was done this time, added to what it says already."""
     before = {place.name: place for place in receipt.places}
-    content = _sum(before.get(CONTENT), "deleted", erased.content)
-    receipt = receipt.with_place(Place(CONTENT, content))
+    content = before.get(CONTENT, Place(CONTENT, {})).plus({"deleted": erased.content})
+    receipt = receipt.with_place(content)
     if operational is Operational.KEEP:
         bound_ms = policy.sinks["operational"].retention_ms
         held = f"legal hold {receipt.legal_hold}" if receipt.legal_hold else "kept as asked for"
@@ -44,17 +46,11 @@ def record(receipt: Receipt, erased: Erased, operational: Operational, policy: P
         kept = Place(OPERATIONAL, {"kept": erased.requests}, {"rows": erased.requests}, held, until_ms)
         return receipt.with_place(kept)
     done = "unlinked" if operational is Operational.UNLINK else "deleted"
-    return receipt.with_place(Place(OPERATIONAL, _sum(before.get(OPERATIONAL), done, erased.operational)))
+    return receipt.with_place(before.get(OPERATIONAL, Place(OPERATIONAL, {})).plus({done: erased.operational}))
 
 
 def confirm(receipt: Receipt, now_ms: int) -> Receipt:
     """Return the receipt, complete: the bytes of each place were seen to be gone."""
     for place in receipt.places:
-        receipt = receipt.with_place(
-            Place(place.name, place.counts, place.remaining, place.why, place.until_ms, confirmed_ms=now_ms)
-        )
+        receipt = receipt.with_place(replace(place, confirmed_ms=now_ms))
     return receipt.complete(now_ms)
-
-
-def _sum(place: Place | None, name: str, count: int) -> dict[str, int]:
-    return {name: count + (place.counts.get(name, 0) if place else 0)}

@@ -205,6 +205,15 @@ def bounds_comment(table: Table) -> str:
     return orjson.dumps({**facts, "schema_version": table.schema_version}).decode()
 
 
+def empty_null(kind: str) -> str:
+    """Return a NULL of a type that leaves nothing behind.
+
+    A plain NULL only sets the null mask: the nested column, and so the file, keeps the value under it (measured, chdb
+    26.9). A materialized NULL is a column of its own, whose nested values are empty.
+    """
+    return f"materialize(CAST(NULL, '{kind}'))"
+
+
 def _is_daily(table: Table) -> bool:
     return table.bound_ms <= _DAILY_UP_TO_MS
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import orjson
-
 from pipeline.store.client import Store
-from pipeline.store.ddl import TABLE_SETTINGS
+from pipeline.store.sidetables import create_side_table
 
 ENTRIES = "control_rows"
 _TYPES = {"entry_id": "String", "issued_at": "DateTime64(3, 'UTC')", "entry": "String"}
@@ -18,13 +16,10 @@ def ensure_entries(store: Store, bound_ms: int) -> None:
         store: an open store.
         bound_ms: of the control sink: it holds the longest one, for an entry must outlive what it suppresses.
     """
-    comment = orjson.dumps({"time": "issued_at", "bound_ms": bound_ms, "null_after_ms": {}}).decode()
-    columns = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-    fsync = ", ".join(f"{name} = {TABLE_SETTINGS[name]}" for name in ("fsync_after_insert", "fsync_part_directory"))
-    store.command(
-        f"CREATE TABLE IF NOT EXISTS {ENTRIES} ({columns}) ENGINE = ReplacingMergeTree PARTITION BY "
-        f"toYYYYMM(issued_at) ORDER BY entry_id SETTINGS {fsync} COMMENT '{comment}'"
+    create = create_side_table(
+        ENTRIES, _TYPES, key="entry_id", time="issued_at", bound_ms=bound_ms, partition="toYYYYMM"
     )
+    store.command(create)
 
 
 def add_entry(store: Store, entry_id: str, issued_at_ms: int, entry: bytes) -> None:

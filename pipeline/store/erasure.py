@@ -11,16 +11,23 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import orjson
-
 from pipeline.coarsen import DAY_MS
 from pipeline.store.client import Store
-from pipeline.store.ddl import DIGEST, TABLE_SETTINGS, Table, column_types
+from pipeline.store.ddl import DIGEST, Table, column_types, empty_null
+from pipeline.store.holdings import (
+    Bounds,
+    apply_masks,
+    detached_parts,
+    masked_partitions,
+    outdated_parts,
+    unfinished_mutations_ms,
+)
+from pipeline.store.lookup import chunks
 from pipeline.store.rows import UNLINKED
+from pipeline.store.sidetables import create_side_table
 
 TOMBSTONES = "tombstone_rows"
 _TYPES = {"pseudonym": "String", "erased_at": "DateTime64(3, 'UTC')", "is_whole": "UInt8"}
-_KEYS_A_QUERY = 2000
 _UNTIL = "`received_at` <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
 
 
@@ -32,13 +39,10 @@ def ensure_tombstones(store: Store, content_bound_ms: int) -> None:
         content_bound_ms: a record may come again from a topic for so long; its tombstone outlives that.
     """
     bound_ms = content_bound_ms + 2 * DAY_MS  # a record lives at least its bound less two days: pipeline.store.bounds
-    comment = orjson.dumps({"time": "erased_at", "bound_ms": bound_ms, "null_after_ms": {}}).decode()
-    columns = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-    fsync = ", ".join(f"{name} = {TABLE_SETTINGS[name]}" for name in ("fsync_after_insert", "fsync_part_directory"))
-    store.command(
-        f"CREATE TABLE IF NOT EXISTS {TOMBSTONES} ({columns}) ENGINE = ReplacingMergeTree PARTITION BY "
-        f"toDate(erased_at) ORDER BY pseudonym SETTINGS {fsync} COMMENT '{comment}'"
+    create = create_side_table(
+        TOMBSTONES, _TYPES, key="pseudonym", time="erased_at", bound_ms=bound_ms, partition="toDate"
     )
+    store.command(create)
 
 
 def add_tombstones(store: Store, pseudonyms: Sequence[str], now_ms: int, *, is_whole: bool) -> None:
@@ -72,8 +76,8 @@ def find_tombstones(store: Store, pseudonyms: Sequence[str]) -> dict[str, bool]:
         f"SELECT pseudonym, max(is_whole) FROM {TOMBSTONES} WHERE pseudonym IN {{some:Array(String)}} "  # noqa: S608
         "GROUP BY pseudonym"
     )
-    for start in range(0, len(pseudonyms), _KEYS_A_QUERY):
-        rows = store.query(sql, {"some": list(pseudonyms[start : start + _KEYS_A_QUERY])}).rows
+    for some in chunks(list(pseudonyms)):
+        rows = store.query(sql, {"some": some}).rows
         found.update((pseudonym, bool(is_whole)) for pseudonym, is_whole in rows)
     return found
 
@@ -109,8 +113,7 @@ def unlink_records(store: Store, table: Table, fields: Sequence[str], request_id
     types = column_types(table)
     for field in fields:
         _check_column(table, field)
-    # Materialized, because a plain NULL leaves the value under its mask: see pipeline.store.sweep.
-    changes = ", ".join(f"`{field}` = materialize(CAST(NULL, '{types[field]}'))" for field in fields)
+    changes = ", ".join(f"`{field}` = {empty_null(types[field])}" for field in fields)
     change = f"ALTER TABLE {table.name} UPDATE {changes}, {DIGEST} = {UNLINKED} WHERE {{where}}"
     return _change(store, table, request_ids, change)
 
@@ -121,29 +124,22 @@ def delete_records(store: Store, table: Table, request_ids: Sequence[str]) -> in
 
 
 def purge_masked(store: Store, table: Table) -> int:
-    """Rewrite the parts that hold masked rows, without them; return how many parts. Safe to do again."""
-    found = store.query(
-        "SELECT partition_id, count() FROM system.parts WHERE database = {database:String} AND table = {table:String} "
-        "AND active AND has_lightweight_delete GROUP BY 1 ORDER BY 1",
-        {"database": store.database, "table": table.name},
-    ).rows
-    for partition, _ in found:
-        store.command(f"ALTER TABLE {table.name} APPLY DELETED MASK IN PARTITION ID '{partition}'")
-    return sum(count for _, count in found)
+    """Rewrite the parts that hold masked rows, without them; return of how many partitions. Safe to do again."""
+    partitions = masked_partitions(store, _bounds(table))
+    apply_masks(store, table.name, partitions)
+    return len(partitions)
 
 
 def count_lingering(store: Store, table: Table) -> int:
-    """Return how many parts may still hold what was erased: masked, outdated or detached, or awaiting a mutation."""
-    parameters = {"database": store.database, "table": table.name}
-    of_table = "database = {database:String} AND table = {table:String}"
-    # Parts that are being deleted are shown only to who asks for their state.
-    lingering = "(_state IN ('Outdated', 'Deleting', 'DeleteOnDestroy') OR has_lightweight_delete)"
-    counts = (
-        f"SELECT count() FROM system.parts WHERE {lingering} AND ",  # noqa: S608 - as above, a constant
-        "SELECT count() FROM system.detached_parts WHERE ",
-        "SELECT count() FROM system.mutations WHERE NOT is_done AND ",
-    )
-    return sum(int(store.query(sql + of_table, parameters).rows[0][0]) for sql in counts)
+    """Return how much may still hold what was erased: masked partitions, other parts, mutations that are not done."""
+    bounds = _bounds(table)
+    found = (masked_partitions, outdated_parts, detached_parts, unfinished_mutations_ms)
+    return sum(len(look(store, bounds)) for look in found)
+
+
+def _bounds(table: Table) -> Bounds:
+    null_after_ms = {field.name: field.null_after_ms for field in table.lapsing if field.null_after_ms is not None}
+    return Bounds(table.name, table.time, table.bound_ms, null_after_ms)
 
 
 def _change(store: Store, table: Table, request_ids: Sequence[str], sql: str, *, with_mask: bool = False) -> int:

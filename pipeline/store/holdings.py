@@ -3,7 +3,7 @@
 The store's bounds are read from the comments of its own tables, so this needs no policy. Sweep and proof share it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,19 +92,25 @@ def active_bytes(store: Store, bounds: Bounds) -> int:
     return int(_ask(store, bounds, "SELECT sum(bytes_on_disk) FROM system.parts", "AND active").rows[0][0])
 
 
-def masked_partitions(store: Store, bounds: Bounds, before_ms: int) -> list[str]:
-    """Return the partitions in which rows lie under a mask, in parts with records older than a time.
+def masked_partitions(store: Store, bounds: Bounds, before_ms: int | None = None) -> list[str]:
+    """Return the partitions in which rows lie under a mask; with a time, in parts with records older than that.
 
     A lightweight delete hides a row and leaves its bytes, and queries do not see it.
     """
+    older = "" if before_ms is None else f"AND toUnixTimestamp(min_time) * 1000 < {before_ms:d} "
     found = _ask(
         store,
         bounds,
         "SELECT DISTINCT partition_id FROM system.parts",
-        f"AND active AND has_lightweight_delete AND toUnixTimestamp(min_time) * 1000 < {before_ms:d} "
-        "ORDER BY partition_id",
+        f"AND active AND has_lightweight_delete {older}ORDER BY partition_id",
     )
     return [partition for (partition,) in found.rows]
+
+
+def apply_masks(store: Store, table: str, partitions: Iterable[str]) -> None:
+    """Rewrite partitions without the rows that lie under a mask."""
+    for partition in partitions:
+        store.command(f"ALTER TABLE {table} APPLY DELETED MASK IN PARTITION ID '{partition}'")
 
 
 def outdated_parts(store: Store, bounds: Bounds) -> list[Part]:

@@ -28,7 +28,7 @@ def find_records(store: Store, tables: Sequence[Table], ids: Iterable[str]) -> l
     """
     found: list[dict[Key, Stamp]] = [{} for _ in tables]
     sql = " UNION ALL ".join(_select_by_id(number, table) for number, table in enumerate(tables))
-    for chunk in _chunks(sorted(set(ids))):
+    for chunk in chunks(sorted(set(ids))):
         for number, key, digest, version, lapsing in store.query(sql, {"ids": chunk}).rows:
             stamp = Stamp(digest, version, tuple(lapsing))
             before = found[number].get((key,))
@@ -52,7 +52,7 @@ def find_rejections(store: Store, table: Table, keys: Iterable[Key]) -> dict[Key
     )
     found: dict[Key, Stamp] = {}
     for (topic, partition), wanted in offsets.items():
-        for chunk in _chunks(sorted(wanted)):
+        for chunk in chunks(sorted(wanted)):
             rows = store.query(sql, {"topic": topic, "partition": partition, "offsets": chunk}).rows
             found |= {tuple(key): Stamp(digest, 0, ()) for *key, digest in rows}
     return found
@@ -67,6 +67,7 @@ def _select_by_id(number: int, table: Table) -> str:
     )
 
 
-def _chunks(values: list[Any]) -> Iterator[list[Any]]:
+def chunks(values: list[Any]) -> Iterator[list[Any]]:
+    """Yield the values, as many at once as one query takes."""
     for begin in range(0, len(values), _KEYS_A_QUERY):
         yield values[begin : begin + _KEYS_A_QUERY]

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from pipeline.store.bounds import due_before_ms, partition_range_ms
 from pipeline.store.client import Store
+from pipeline.store.ddl import empty_null
 from pipeline.store.holdings import (
     Bounds,
     Part,
     active_partitions,
+    apply_masks,
     detached_parts,
     masked_partitions,
     outdated_parts,
@@ -25,9 +27,6 @@ from pipeline.store.holdings import (
 
 _WAIT_S = 30.0
 _POLL_S = 0.1
-# A plain NULL only sets the null mask: the nested column, and so the file, keeps the value under it (measured, chdb
-# 26.9). A materialized NULL is a column of its own, whose nested values are empty.
-_EMPTY_NULL = "materialize(CAST(NULL, 'Nullable(String)'))"
 _PART_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -97,8 +96,7 @@ def _drop_partitions(store: Store, bounds: Bounds, now_ms: int, report: SweepRep
 
 def _apply_masks(store: Store, bounds: Bounds, now_ms: int) -> None:
     """Rewrite the parts in which something due may lie under a mask: no other statement here would see it."""
-    for partition in masked_partitions(store, bounds, bounds.first_due_before_ms(now_ms)):
-        store.command(f"ALTER TABLE {bounds.table} APPLY DELETED MASK IN PARTITION ID '{partition}'")
+    apply_masks(store, bounds.table, masked_partitions(store, bounds, bounds.first_due_before_ms(now_ms)))
 
 
 def _delete_rows(store: Store, bounds: Bounds, now_ms: int, report: SweepReport) -> None:
@@ -109,7 +107,7 @@ def _delete_rows(store: Store, bounds: Bounds, now_ms: int, report: SweepReport)
 def _null_fields(store: Store, bounds: Bounds, now_ms: int, report: SweepReport) -> None:
     for null_after_ms in sorted(set(bounds.null_after_ms.values())):
         names = [name for name, after_ms in bounds.null_after_ms.items() if after_ms == null_after_ms]
-        changes = ", ".join(f"`{name}` = {_EMPTY_NULL}" for name in names)
+        changes = ", ".join(f"`{name}` = {empty_null('Nullable(String)')}" for name in names)
         present = " OR ".join(f"`{name}` IS NOT NULL" for name in names)
         where = f"{bounds.time} < fromUnixTimestamp64Milli({{due:Int64}}, 'UTC') AND ({present})"
         report.nulled += _mutate(store, bounds, f"UPDATE {changes}", where, due_before_ms(null_after_ms, now_ms))

@@ -2,9 +2,8 @@
 
 from collections.abc import Collection
 
-import orjson
-
 from pipeline.store.ddl import TABLE_SETTINGS, ttl
+from pipeline.store.sidetables import bound_comment
 
 TABLES = ("usage_hourly", "usage_daily")
 PERIOD = "period"
@@ -63,5 +62,5 @@ def alter_bound(name: str, bound_ms: int) -> list[str]:
 
 
 def bounds_comment(bound_ms: int) -> str:
-    """Return the bound as the sweep reads it (`pipeline.store.holdings.read_bounds`)."""
-    return orjson.dumps({"time": PERIOD, "bound_ms": bound_ms, "null_after_ms": {}}).decode()
+    """Return the bound as the sweep reads it."""
+    return bound_comment(PERIOD, bound_ms)
