@@ -31,6 +31,7 @@ __all__ = [
     "OffsetAndMetadata",
     "OffsetOutOfRangeError",
     "TopicPartition",
+    "check_metadata",
     "from_kafka",
     "make_producer",
     "make_reader",
@@ -145,6 +146,23 @@ async def _running(client: Any, doing: str, brokers: str) -> AsyncIterator[None]
 def from_kafka(doing: str, brokers: str, error: BaseException) -> PipelineError:
     """Return our error for one of the client's; raise it outside the handler."""
     return to_error(doing, brokers, type(error))
+
+
+def check_metadata(client: Any) -> None:
+    """Check that a client still learns about the cluster: its task that does ends in silence on an error it lacks.
+
+    Without it nothing is ever fetched from, or sent to, a partition whose leader has changed.
+
+    Args:
+        client: a consumer or a producer that runs.
+
+    Raises:
+        KafkaError: it does not, and never will again.
+    """
+    inner = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - there is
+    task = inner._sync_task  # noqa: SLF001 - no other way to ask
+    if task is not None and task.done():
+        raise KafkaError("the client learns no more about the cluster")
 
 
 def quiet_clients(names: Iterable[str] = ("aiokafka", "faust", "mode")) -> None:

@@ -24,6 +24,24 @@ sys.argv[1:] = ["worker"]
 from pipeline.cli import main
 main()
 """
+# A worker that loses what its first fetch brought, which is what a rebalance at that moment does.
+THROW_AWAY = """
+from pipeline.worker.client_thread import ConsumerThread
+fetch = ConsumerThread.fetch
+thrown = []
+async def overtaken(self, *arguments):
+    fetched = await fetch(self, *arguments)
+    if fetched and not thrown:
+        thrown.append(1)
+        print("thrown away", flush=True)
+        return {}
+    return fetched
+ConsumerThread.fetch = overtaken
+import sys
+sys.argv[1:] = ["worker"]
+from pipeline.cli import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +121,17 @@ def test_a_clean_stop_repeats_nothing(cluster: Cluster, tmp_path: Path) -> None:
         assert second.stop() == 0
     collected = bench.collect()
     assert (collected.repeats(), len(collected.ids("content"))) == (0, 2000)
+
+
+def test_the_last_records_of_a_partition_are_fetched_again_when_their_fetch_is_thrown_away(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Nothing comes after them that would show that they are missing."""
+    bench = Bench(cluster, tmp_path, "thrown.").prepare(partitions=1)
+    bench.send([make_event(number) for number in range(50)])
+    worker = bench.worker(code=THROW_AWAY)
+    with ending(worker):
+        worker.wait_said("thrown away")
+        bench.wait_done(patience_s=20)
+        assert worker.stop() == 0
+    assert len(bench.collect().ids("content")) == 50

@@ -4,6 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from faust.types import TP
 from worker_harness import ROOT
 
 from pipeline.errors import SinkUnavailable
+from pipeline.worker.client_thread import ConsumerThread
 from pipeline.worker.delivery import Delivery
 from pipeline.worker.route import Outgoing
 from pipeline.worker.transport import Consumer
@@ -32,45 +35,85 @@ ending.end_process("why", 7, lambda text: time.sleep(60), lambda: None)
 """
 
 
-class Thread:
-    """Notes where the client is sent, and finds every partition at 10."""
-
-    def __init__(self) -> None:
-        self.gone_to: list[int] = []
-
-    async def go_to(self, tp: TP, offset: int) -> None:
-        """Take note."""
-        assert tp == AT
-        self.gone_to.append(offset)
-
-
 def reader() -> Any:
     """Return a consumer as far as gaps need one, which expects offset 10 next."""
     consumer: Any = Consumer.__new__(Consumer)
-    consumer._thread = Thread()
     consumer._ends, consumer._gaps = {0: 10}, {}
     consumer.ledger = Ledger()
     return consumer
 
 
 def test_a_gap_is_believed_the_second_time() -> None:
-    """The reader goes back once for what is missing; when the log itself has the gap, it goes on behind it."""
+    """What is missing is read for once more; when the log itself has the gap, the reader goes on behind it."""
     consumer = reader()
-    looks = [asyncio.run(consumer._is_next(AT, 15)) for _ in range(2)]
-    assert (looks, consumer._thread.gone_to) == ([False, True], [10])
+    assert [consumer._is_next(AT, 15) for _ in range(2)] == [False, True]
 
 
 def test_a_gap_that_was_believed_is_no_evidence_for_the_next() -> None:
     """The same gap after a new start is looked at afresh: a rebalance can throw away the same fetch twice."""
     consumer = reader()
-    looks = [asyncio.run(consumer._is_next(AT, 15)) for _ in range(3)]
-    assert (looks, consumer._thread.gone_to) == ([False, True, False], [10, 10])
+    assert [consumer._is_next(AT, 15) for _ in range(3)] == [False, True, False]
 
 
 @pytest.mark.parametrize("first", [10, 7])
 def test_what_follows_or_repeats_is_no_gap(first: int) -> None:
     """Records that begin where the last ended, or before, are taken at once."""
-    assert asyncio.run(reader()._is_next(AT, first))
+    assert reader()._is_next(AT, first)
+
+
+class Log:
+    """A client at a position of one partition, whose log has records at some offsets."""
+
+    def __init__(self, position: int, offsets: Sequence[int]) -> None:
+        self.position, self.offsets = position, offsets
+        self.sought: list[int] = []
+        self._max_poll_records = 100
+        assignment = SimpleNamespace(tps={AT}, state_value=lambda _: self)
+        self._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+        self.has_valid_position = True
+
+    def seek(self, _: Any, offset: int) -> None:
+        """Go there."""
+        self.sought.append(offset)
+        self.position = offset
+
+    def fetch(self) -> dict[TP, list[Any]]:
+        """Return the records from the position on, and move behind the log's last offset."""
+        found = [SimpleNamespace(offset=offset) for offset in self.offsets if offset >= self.position]
+        self.position = max(self.position, 20)
+        return {AT: found} if found else {}
+
+
+class _Thread(ConsumerThread):
+    """The thread as far as one fetch needs it, on the test's own loop."""
+
+    def __init__(self, log: Log) -> None:
+        self._fetching, self._believed, self._log = asyncio.Lock(), {}, log
+
+    def _ensure_consumer(self) -> Any:
+        return self._log
+
+    async def call_thread(self, call: Any, *arguments: Any) -> Any:
+        """Call at once."""
+        return await call(*arguments)
+
+    async def _fetch_records(self, *_: Any, **__: Any) -> Any:
+        return self._log.fetch()
+
+
+def test_what_a_thrown_away_fetch_took_is_fetched_again() -> None:
+    """The last records of a partition were thrown away: the next fetch goes back for them, and needs no newer ones."""
+    thread = _Thread(Log(10, offsets=range(10, 20)))
+    fetches = [asyncio.run(thread.fetch({AT: end}, 0.1)) for end in (10, 10, 20)]
+    assert [len(fetched.get(AT, ())) for fetched in fetches] == [10, 10, 0]
+    assert thread._log.sought == [10]
+
+
+def test_a_gap_at_the_end_of_a_log_is_believed_when_going_back_finds_nothing() -> None:
+    """The client is further on because the log ends with a gap: the reader looks once, and then lets it be."""
+    thread = _Thread(Log(15, offsets=()))
+    fetches = [asyncio.run(thread.fetch({AT: 10}, 0.1)) for _ in range(3)]
+    assert (fetches, thread._log.sought) == ([{}, {}, {}], [10, 10])
 
 
 class SlowProducer:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.archive.account import Account
 from pipeline.archive.decode import decoders
@@ -15,7 +15,7 @@ from pipeline.archive.loop import Archive, Edges, Limits
 from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import Reader
-from pipeline.client import KafkaError, from_kafka, reading
+from pipeline.client import KafkaError, check_metadata, from_kafka, reading
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.policy.load import Policy
@@ -177,7 +177,7 @@ async def _run(
             )
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, archive.stop)
-            looking = asyncio.create_task(_keep_looking(job, archive, vitals))
+            looking = asyncio.create_task(_keep_looking(job, archive, consumer, vitals))
             try:
                 await archive.run()
                 job.log(account.summary())
@@ -194,12 +194,13 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(settings.batch_events_max, settings.archive_bytes_max, settings.archive_wait_ms / 1000)
 
 
-async def _keep_looking(job: Job, archive: Archive, vitals: Vitals) -> None:
+async def _keep_looking(job: Job, archive: Archive, consumer: Any, vitals: Vitals) -> None:
     """Say that the loop comes round, and measure; a failure of this ends the process, or nobody would see it stuck."""
 
     async def look() -> None:
         while True:
             vitals.tick()
+            check_metadata(consumer)
             await archive.measure()
             await asyncio.sleep(LOOK_S)
 

@@ -3,18 +3,34 @@
 Each method is called on the worker's loop and does its work on the thread's.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from pipeline.client import CommitFailedError, IllegalStateError, KafkaError, OffsetAndMetadata, TopicPartition
+from pipeline.client import (
+    CommitFailedError,
+    ConsumerRecord,
+    IllegalStateError,
+    KafkaError,
+    OffsetAndMetadata,
+    TopicPartition,
+    check_metadata,
+)
 from pipeline.worker.offsets import Start, choose_start
+
+RecordMap = Mapping[TP, Sequence[ConsumerRecord[Any, Any]]]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread of the Kafka client: heartbeats go on while the worker's loop computes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fetching = asyncio.Lock()
+        self._believed: dict[TP, tuple[int, int]] = {}
 
     async def begin(self, assignment: set[TP]) -> dict[TP, Start]:
         """Find where each partition begins, and go there."""
@@ -23,6 +39,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _begin(self, assignment: set[TP]) -> dict[TP, Start]:
         consumer = self._ensure_consumer()
+        self._believed.clear()
         partitions = [TopicPartition(*tp) for tp in assignment]
         log_starts = await consumer.beginning_offsets(partitions)
         log_ends = await consumer.end_offsets(partitions)
@@ -33,14 +50,48 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             starts[TP(*at)] = start
         return starts
 
-    async def go_to(self, tp: TP, offset: int) -> None:
-        """Read a partition from an offset on; of one that is not ours any more, nothing is read anyway."""
-        await self.call_thread(self._go_to, TopicPartition(*tp), offset)
+    async def fetch(self, ends: Mapping[TP, int], timeout_s: float) -> RecordMap:
+        """Return records of partitions, from where what was handed over of each ends.
 
-    async def _go_to(self, at: Any, offset: int) -> None:
+        A fetch that a rebalance overtook is thrown away, and the client has moved on behind its records. When they are
+        the last ones of a partition, nothing that comes later shows that they are missing. So each fetch first looks
+        where the client is, and goes back. A log may end with a gap (what a transaction leaves, what retention took),
+        and then the client is further on for good reason: that is believed when a fetch that went back found nothing.
+
+        Args:
+            ends: offset after the last record that was handed over, by partition.
+            timeout_s: how long to wait for records when there are none.
+
+        Raises:
+            NoOffsetForPartitionError, OffsetOutOfRangeError: the client has no position, or one that the log has not.
+        """
+        fetched: RecordMap = await self.call_thread(self._fetch, ends, timeout_s)
+        return fetched
+
+    async def _fetch(self, ends: Mapping[TP, int], timeout_s: float) -> RecordMap:
         consumer = self._ensure_consumer()
-        if at in consumer.assignment():
-            consumer.seek(at, offset)
+        async with self._fetching:  # one that was cancelled may still run here, and would take records from this one
+            gone_back = self._go_back(consumer, ends)
+            fetched = await self._fetch_records(
+                consumer,
+                set(ends),
+                timeout=timeout_s,
+                max_records=consumer._max_poll_records,  # noqa: SLF001 - as Faust does
+            )
+            for tp, (end, position) in gone_back.items():
+                if tp not in fetched and _position(consumer, tp) == position:
+                    self._believed[tp] = end, position
+            return fetched
+
+    def _go_back(self, consumer: Any, ends: Mapping[TP, int]) -> dict[TP, tuple[int, int]]:
+        """Return where the client had been, of partitions of which it has moved on: end and position."""
+        gone_back = {}
+        for tp, end in ends.items():
+            position = _position(consumer, tp)
+            if position is not None and position > end and self._believed.get(tp) != (end, position):
+                consumer.seek(TopicPartition(*tp), end)
+                gone_back[tp] = end, position
+        return gone_back
 
     @property
     def has_started(self) -> bool:
@@ -56,9 +107,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await self.call_thread(self._check)
 
     async def _check(self) -> None:
-        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - there is no other way to ask
+        consumer = self._ensure_consumer()
+        coordinator = consumer._coordinator  # noqa: SLF001 - there is no other way to ask
         if coordinator is not None:
             coordinator.check_errors()
+        check_metadata(consumer)
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Say nothing here: mode would print a traceback. What crashed it ends the process, with a reason."""
@@ -90,3 +143,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         except KafkaError:  # the next commit carries these offsets too; the watchdog sees when none succeeds
             return "failed"
         return "done" if len(owned) == len(offsets) else "rebalanced"
+
+
+def _position(consumer: Any, tp: TP) -> int | None:
+    """Return the offset of the next record that the client would hand out; None of a partition without one."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001 - aiokafka's own `position` waits for one
+    assignment = subscription and subscription.assignment
+    at = TopicPartition(*tp)
+    if not assignment or at not in assignment.tps:
+        return None
+    state = assignment.state_value(at)
+    return int(state.position) if state.has_valid_position else None

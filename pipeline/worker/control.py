@@ -14,7 +14,13 @@ _BATCH_MAX = 1000
 
 
 class ControlReader:
-    """Holds the suppressions in force. Everything happens on the worker's loop."""
+    """Holds the suppressions in force. Everything happens on the worker's loop.
+
+    Attributes:
+        consumer: as it was given.
+        suppressions: those in force.
+        entries: how many were read.
+    """
 
     def __init__(self, consumer: Any, topic: str, partitions: int, decode: Callable[[bytes], ControlRecord]) -> None:
         """Prepare.
@@ -25,7 +31,7 @@ class ControlReader:
             partitions: how many it has.
             decode: reads an entry.
         """
-        self._consumer = consumer
+        self.consumer = consumer
         self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
         self._decode = decode
         self.suppressions = Suppressions()
@@ -40,11 +46,11 @@ class ControlReader:
         Raises:
             ControlFault: an entry is malformed; the text says where it is.
         """
-        self._consumer.assign(self._partitions)
-        await self._consumer.seek_to_beginning(*self._partitions)
-        ends = await self._consumer.end_offsets(self._partitions)
+        self.consumer.assign(self._partitions)
+        await self.consumer.seek_to_beginning(*self._partitions)
+        ends = await self.consumer.end_offsets(self._partitions)
         for at in self._partitions:
-            while await self._consumer.position(at) < ends[at]:
+            while await self.consumer.position(at) < ends[at]:
                 await self._poll()
                 tick()
 
@@ -58,12 +64,12 @@ class ControlReader:
             await self._poll()
 
     async def _poll(self) -> None:
-        numbers = self._consumer.partitions_for_topic(self._partitions[0].topic)
+        numbers = self.consumer.partitions_for_topic(self._partitions[0].topic)
         if numbers and len(numbers) != len(self._partitions):
             raise ControlFault(
                 f"{self._partitions[0].topic} has got partitions that this worker does not read: start again"
             )
-        fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=_BATCH_MAX)
+        fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=_BATCH_MAX)
         for at, records in fetched.items():
             for record in records:
                 self._apply(record.value or b"", f"{at.topic}/{at.partition}/{record.offset}")

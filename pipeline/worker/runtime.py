@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-from pipeline.client import KafkaError, make_producer, reading
+from pipeline.client import KafkaError, check_metadata, make_producer, reading
 from pipeline.errors import Reason
 from pipeline.records import Source
 from pipeline.rejects import make_rejection
@@ -84,8 +84,8 @@ class _Runtime:
         )
         self._app: WorkerApp = make_app(self._wiring())
         self._app.finalize()
-        producer = cast("Any", self._app.producer)  # pipeline.worker.transport.Producer
-        delivery.connect(lambda: producer.client)
+        self._producer = cast("Any", self._app.producer)  # pipeline.worker.transport.Producer
+        delivery.connect(lambda: self._producer.client)
         self._consumer = cast("Any", self._app.consumer)  # pipeline.worker.transport.Consumer
         self._engine.attach(self._consumer)
 
@@ -185,7 +185,9 @@ class _Runtime:
         while True:
             await asyncio.sleep(LOOK_S)
             await self._consumer.check()
-            if self._engine.owned:
+            check_metadata(self._control.consumer)
+            if self._engine.owned:  # the producer starts before there is an assignment
+                check_metadata(self._producer.client)
                 await self._measure()
 
     async def _measure(self) -> None:

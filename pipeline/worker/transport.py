@@ -127,14 +127,14 @@ class Consumer(driver.Consumer):
             self._observer.die(error)
 
     async def _fetch_once(self) -> None:
-        active = self._get_active_partitions()
-        if not (self.flow_active and active):
+        ends = {tp: self._ends[tp.partition] for tp in self._get_active_partitions() if tp.partition in self._ends}
+        if not (self.flow_active and ends):
             await asyncio.sleep(_DRAIN_POLL_S)
             return
         generation = self.app.consumer_generation_id
         await self._have_room(generation)
         try:
-            fetched = await self._getmany(active_partitions=active, timeout=FETCH_TIMEOUT_S)
+            fetched = await self._thread.fetch(ends, FETCH_TIMEOUT_S)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError):
             with suppress(IllegalStateError):  # a rebalance has begun, and positions are found when it ends
                 await self._begin_again(generation)
@@ -143,7 +143,7 @@ class Consumer(driver.Consumer):
         for tp, records in fetched.items():
             if not self._is_current(generation):
                 return
-            if not await self._is_next(tp, records[0].offset):
+            if not self._is_next(tp, records[0].offset):
                 continue
             for run in split(records, self._worker.batch_bytes_max):
                 await self._have_room(generation)
@@ -163,18 +163,16 @@ class Consumer(driver.Consumer):
         if self._is_current(generation):
             await self._find_positions(again=True)
 
-    async def _is_next(self, tp: TP, first: int) -> bool:
-        """Tell whether records that begin at an offset are the next ones; if not, go back for those in between.
+    def _is_next(self, tp: TP, first: int) -> bool:
+        """Tell whether records that begin at an offset are the next ones; if not, the next fetch goes back.
 
-        A log may have a gap (what a transaction leaves, what retention took). But a fetch that a rebalance overtook is
-        thrown away after the client has moved on, and that looks the same from here. So a gap is believed when it is
-        there a second time.
+        A log may have a gap (what a transaction leaves, what retention took). But a fetch that was thrown away after
+        the client has moved on looks the same from here. So a gap is believed when it is there a second time.
         """
         expected = self._ends[tp.partition]
         if first <= expected or self._gaps.pop(tp.partition, None) == (expected, first):
             return True
         self._gaps[tp.partition] = (expected, first)
-        await self._thread.go_to(tp, expected)
         return False
 
     async def _hand_over(self, tp: TP, records: Any, generation: int, fetched_s: float) -> None:
