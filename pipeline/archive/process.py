@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,9 @@ from pipeline.policy.load import Policy
 from pipeline.store.client import Store
 from pipeline.store.intake import STORED_SINKS, Records, RecordWriter, TableReport, schemas_of
 from pipeline.store.opening import open_store
+from pipeline.store.serving import served
 from pipeline.store.sweep import SweepReport, sweep
+from pipeline.store.url import parse_store_url
 from pipeline.topics.admin import TopicAdmin
 from pipeline.worker.ending import EXIT_FAILED, end_process, explain
 from pipeline.worker.logs import listen_to_libraries
@@ -62,6 +65,7 @@ class StoreTarget:
 
     Attributes:
         label: what messages call it.
+        turn: held while a batch is stored.
     """
 
     def __init__(
@@ -77,11 +81,13 @@ class StoreTarget:
             ConfigError, PolicyError, SinkUnavailable: as `RecordWriter`.
         """
         self._store, self._now_ms, self.label = store, now_ms, store.label
+        self.turn = threading.Lock()
         self._writer = RecordWriter(store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of)
 
     def write(self, records: Records) -> dict[str, TableReport]:
-        """Store a batch durably."""
-        return self._writer.write(records)
+        """Store a batch durably; nothing else changes between what is looked up for it and what is inserted."""
+        with self.turn:
+            return self._writer.write(records)
 
     def sweep(self) -> SweepReport:
         """Remove what is due."""
@@ -144,6 +150,7 @@ def serve(job: Job) -> None:
             lambda text: end_process(text, EXIT_FAILED, job.log, lambda: None),
             job.log,
         ),
+        served(parse_store_url(settings.store, database=DATABASE), target.turn, job.log),
     ):
         asyncio.run(_run(job, target, partitions, metrics, vitals))
     job.log("stopped: what was read is stored and committed")

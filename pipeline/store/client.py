@@ -5,6 +5,7 @@ every failure leaves here as a new error that says where and which ClickHouse er
 """
 
 import logging
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,16 +21,27 @@ from pipeline.store.folder import (
     spooled_in,
     why_not_opened,
 )
+from pipeline.store.pool import pool_over
+from pipeline.store.rendezvous import dial, forget
 from pipeline.store.url import EmbeddedTarget, ServerTarget, Target
 
 _T = TypeVar("_T")
 
 # async_insert: an acknowledged insert is in the table, not in a buffer. log_queries: a log of statements has no
 # retention; lethe writes its own audit log. mutations_sync: an ALTER returns when it is done on every replica.
-_SETTINGS = {"async_insert": 0, "log_queries": 0, "mutations_sync": 2, "alter_sync": 2}
+SETTINGS = {"async_insert": 0, "log_queries": 0, "mutations_sync": 2, "alter_sync": 2}
+_OVER_HTTP: dict[str, Any] = {
+    "settings": SETTINGS,
+    "autogenerate_session_id": False,
+    "form_encode_query_params": True,  # parameters go in the body: proxies and access logs keep URLs
+    "show_clickhouse_errors": False,
+    "tz_mode": "aware",
+    "client_name": "lethe",
+}
 _LOGIN_ERRORS = frozenset({192, 193, 194, 516})
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 300
+_SERVED_TIMEOUT_S = 3600  # the process at the other end of a socket cannot be lost without our being told
 
 
 class Result(NamedTuple):
@@ -52,9 +64,12 @@ class Store:
         database: the database that unqualified table names mean.
     """
 
-    def __init__(self, client: Any, *, label: str, database: str, spool: Path | None = None) -> None:
+    def __init__(
+        self, client: Any, *, label: str, database: str, spool: Path | None = None, pool: Any | None = None
+    ) -> None:
         self._client = client
         self._spool = spool
+        self._pool = pool
         self.label = label
         self.database = database
 
@@ -81,10 +96,12 @@ class Store:
             SinkUnavailable: the store did not answer, or refused.
         """
         formats = dict.fromkeys(binary, "bytes")
-        answer = _guard(
-            self.label, lambda: self._client.query(sql, parameters=dict(parameters or {}), column_formats=formats)
-        )
-        return Result(tuple(answer.column_names), [tuple(row) for row in answer.result_rows])
+
+        def ask() -> Result:
+            answer = self._client.query(sql, parameters=dict(parameters or {}), column_formats=formats)
+            return Result(tuple(answer.column_names), [tuple(row) for row in answer.result_rows])  # read only now
+
+        return _guard(self.label, ask)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement for its effect; values only as parameters.
@@ -121,6 +138,8 @@ class Store:
     def close(self) -> None:
         """Release the connection, and with the last one of an embedded store its folder."""
         self._client.close()
+        if self._pool is not None:
+            self._pool.clear()
         if self._spool is not None:
             with suppress(OSError):
                 self._spool.rmdir()
@@ -182,12 +201,7 @@ def _connect_server(target: ServerTarget) -> Store:
             ca_cert=target.ca_cert or None,
             connect_timeout=_CONNECT_TIMEOUT_S,
             send_receive_timeout=_READ_TIMEOUT_S,
-            settings=_SETTINGS,
-            autogenerate_session_id=False,
-            form_encode_query_params=True,  # parameters go in the body: proxies and access logs keep URLs
-            show_clickhouse_errors=False,
-            tz_mode="aware",
-            client_name="lethe",
+            **_OVER_HTTP,
         )
 
     how = "with TLS (?secure=false turns it off)" if target.secure else "without TLS (?secure=true turns it on)"
@@ -197,12 +211,43 @@ def _connect_server(target: ServerTarget) -> Store:
 
 def _connect_embedded(target: EmbeddedTarget, existing: bool, tidy: bool) -> Store:
     folder = (existing_folder if existing else make_folder)(target.folder, target.label)
+    return _connect_served(target, folder) or _connect_alone(target, folder, tidy)
+
+
+def _connect_served(target: EmbeddedTarget, folder: Path) -> Store | None:
+    """Connect to the process that has the folder open; None where none serves it."""
+    first = dial(folder, target.label)
+    if first is None:
+        return None
+    dialled = [first]
+
+    def connection() -> socket.socket:
+        if dialled:
+            return dialled.pop()
+        again = dial(folder, target.label)
+        if again is None:
+            raise ConnectionRefusedError
+        return again
+
+    pool = pool_over(connection)
+
+    def connect_to_owner() -> Any:
+        import clickhouse_connect  # noqa: PLC0415 - takes seconds, and only stores need it
+
+        return clickhouse_connect.get_client(
+            host="localhost", pool_mgr=pool, compress=False, send_receive_timeout=_SERVED_TIMEOUT_S, **_OVER_HTTP
+        )
+
+    return Store(_guard(target.label, connect_to_owner), label=target.label, database=target.database, pool=pool)
+
+
+def _connect_alone(target: EmbeddedTarget, folder: Path, tidy: bool) -> Store:
     client: Any = None
     try:
         import clickhouse_connect  # noqa: PLC0415 - takes seconds, and only stores need it
 
         client = clickhouse_connect.get_client(
-            interface="chdb", path=str(folder), settings=_SETTINGS, show_clickhouse_errors=False, tz_mode="aware"
+            interface="chdb", path=str(folder), settings=SETTINGS, show_clickhouse_errors=False, tz_mode="aware"
         )
     except ImportError:
         reason = "needs an extra package: pip install 'lethe[embedded]'"
@@ -210,6 +255,8 @@ def _connect_embedded(target: EmbeddedTarget, existing: bool, tidy: bool) -> Sto
         reason = why_not_opened(folder, already_open="already initialized" in str(error))
     if client is None:
         raise ConfigError(f"{target.label}: {reason}")
+    if tidy:
+        forget(folder)  # whoever listened there was killed
     return Store(
         client, label=target.label, database=target.database, spool=clear_spool(folder) if tidy else own_spool(folder)
     )
