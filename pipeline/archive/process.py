@@ -25,7 +25,7 @@ from pipeline.store.intake import STORED_SINKS, Records, RecordWriter, TableRepo
 from pipeline.store.opening import open_store
 from pipeline.store.serving import served
 from pipeline.store.sweep import SweepReport, sweep
-from pipeline.store.url import parse_store_url
+from pipeline.store.url import DATABASE, parse_store_url
 from pipeline.topics.admin import TopicAdmin
 from pipeline.worker.ending import EXIT_FAILED, end_process, explain
 from pipeline.worker.logs import listen_to_libraries
@@ -124,7 +124,7 @@ def opened_target(job: Job) -> Iterator[StoreTarget]:
     Raises:
         ConfigError, PolicyError, SinkUnavailable: it cannot be opened, or has tables of another schema.
     """
-    with open_store(job.settings.store, now_ms=job.now_ms()) as store:
+    with open_store(job.settings.store, now_ms=job.now_ms(), own=True) as store:
         yield StoreTarget(store, job.policy, job.now_ms, job.pseudonym_of)
 
 

@@ -17,12 +17,11 @@ from pipeline.retention import Holding, Kind, Verdict, unseen, worst
 from pipeline.store.files import FolderFiles, look_into
 from pipeline.store.opening import open_unswept
 from pipeline.store.sweep import sweep
-from pipeline.store.url import EmbeddedTarget, parse_store_url
+from pipeline.store.url import DATABASE, EmbeddedTarget, parse_store_url
 from pipeline.store.verify import verify_store
 from pipeline.topics.held import hold_topics
 
 EXIT_CODES = {Verdict.HOLDS: 0, Verdict.LATE: 0, Verdict.BROKEN: 1, Verdict.UNSEEN: 2}
-_DATABASE = "lethe"
 
 app = typer.Typer(
     help="Retention: prove that every sink keeps its bound, and sweep what is due.",
@@ -79,7 +78,7 @@ def sweep_command(store: StoreOption = "", as_json: JsonOption = False) -> None:
     Exits with 1 when something due is on the disk still; the next sweep tries again.
     """
     chosen = edge.settings({"store": store})
-    with open_unswept(chosen.store, database=_DATABASE, tidy=True) as opened:
+    with open_unswept(chosen.store, database=DATABASE, tidy=True) as opened:
         report = sweep(opened, edge.now_ms())
         label = opened.label
     if as_json:
@@ -107,10 +106,10 @@ def _look_at_topics(chosen: Settings, admission: str, assume: list[str] | None) 
 
 def _look_at_store(url: str) -> list[Holding]:
     files = _look_at_files(url)  # first: the engine tidies up when it starts
-    with open_unswept(url, database=_DATABASE) as store:
+    with open_unswept(url, database=DATABASE) as store:
         return verify_store(store, edge.now_ms(), files)
 
 
 def _look_at_files(url: str) -> FolderFiles | None:
-    target = parse_store_url(url, database=_DATABASE)
+    target = parse_store_url(url, database=DATABASE)
     return look_into(target.folder, target.database) if isinstance(target, EmbeddedTarget) else None

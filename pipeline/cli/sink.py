@@ -77,7 +77,7 @@ def open_sink(url: str, core: Core, clock: Callable[[], int], *, overwrite: bool
         return OpenSink(FileSink(Path(folder), overwrite=overwrite), f"file:{folder}", left)
     if overwrite:
         raise ConfigError("--overwrite is for file:DIR; a store shows each event once anyway")
-    store = open_store(url, now_ms=clock())
+    store = open_store(url, now_ms=clock(), own=True)
     policy = core.policy
     try:
         left = "what was written stays; running the same again adds the rest"

@@ -5,14 +5,13 @@ every failure leaves here as a new error that says where and which ClickHouse er
 """
 
 import logging
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
-from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.store.folder import (
     clear_spool,
     existing_folder,
@@ -21,24 +20,14 @@ from pipeline.store.folder import (
     spooled_in,
     why_not_opened,
 )
-from pipeline.store.pool import pool_over
-from pipeline.store.rendezvous import dial, forget
+from pipeline.store.guard import guard
+from pipeline.store.pool import pool_to_owner
+from pipeline.store.rendezvous import forget
 from pipeline.store.url import EmbeddedTarget, ServerTarget, Target
-
-_T = TypeVar("_T")
 
 # async_insert: an acknowledged insert is in the table, not in a buffer. log_queries: a log of statements has no
 # retention; lethe writes its own audit log. mutations_sync: an ALTER returns when it is done on every replica.
 SETTINGS = {"async_insert": 0, "log_queries": 0, "mutations_sync": 2, "alter_sync": 2}
-_OVER_HTTP: dict[str, Any] = {
-    "settings": SETTINGS,
-    "autogenerate_session_id": False,
-    "form_encode_query_params": True,  # parameters go in the body: proxies and access logs keep URLs
-    "show_clickhouse_errors": False,
-    "tz_mode": "aware",
-    "client_name": "lethe",
-}
-_LOGIN_ERRORS = frozenset({192, 193, 194, 516})
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 300
 _SERVED_TIMEOUT_S = 3600  # the process at the other end of a socket cannot be lost without our being told
@@ -101,7 +90,7 @@ class Store:
             answer = self._client.query(sql, parameters=dict(parameters or {}), column_formats=formats)
             return Result(tuple(answer.column_names), [tuple(row) for row in answer.result_rows])  # read only now
 
-        return _guard(self.label, ask)
+        return guard(self.label, ask)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement for its effect; values only as parameters.
@@ -109,7 +98,7 @@ class Store:
         Raises:
             SinkUnavailable: the store did not answer, or refused.
         """
-        _guard(self.label, lambda: self._client.command(sql, parameters=dict(parameters or {})))
+        guard(self.label, lambda: self._client.command(sql, parameters=dict(parameters or {})))
 
     def insert(self, table: str, columns: Mapping[str, Sequence[Any]], types: Mapping[str, str]) -> None:
         """Insert columns in the native format; when this returns the rows are durable.
@@ -123,7 +112,7 @@ class Store:
             SinkUnavailable: nothing may be assumed written.
         """
         names = list(columns)
-        _guard(
+        guard(
             self.label,
             lambda: self._insert(
                 table=table,
@@ -149,13 +138,15 @@ class Store:
             self._client.insert(**arguments)
 
 
-def connect(target: Target, *, existing: bool = False, tidy: bool = True) -> Store:
+def connect(target: Target, *, existing: bool = False, tidy: bool = True, own: bool = False) -> Store:
     """Open a store and make its database where there is none.
 
     Args:
         target: where it is.
         existing: make neither folder nor database, and refuse a store that is not there.
         tidy: remove what killed processes left in an embedded store's spool.
+        own: refuse an embedded store that another process has open, even when that one serves it
+            (`pipeline.store.serving`).
 
     Raises:
         ConfigError: the store's packages are missing, its folder is in use or unusable, the login is refused, or there
@@ -164,7 +155,7 @@ def connect(target: Target, *, existing: bool = False, tidy: bool = True) -> Sto
     """
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL + 1)
     logging.getLogger("clickhouse_connect.driver.transform").disabled = True  # prints what it could not serialize
-    store = _open(target, existing, tidy)
+    store = _open(target, existing, tidy, own)
     try:
         _use_database(store, existing)
     except PipelineError:
@@ -173,10 +164,12 @@ def connect(target: Target, *, existing: bool = False, tidy: bool = True) -> Sto
     return store
 
 
-def _open(target: Target, existing: bool, tidy: bool) -> Store:
-    if isinstance(target, EmbeddedTarget):
-        return _connect_embedded(target, existing, tidy)
-    return _connect_server(target)
+def _open(target: Target, existing: bool, tidy: bool, own: bool) -> Store:
+    if isinstance(target, ServerTarget):
+        return _connect_server(target)
+    folder = (existing_folder if existing else make_folder)(target.folder, target.label)
+    served = None if own else _connect_served(target, folder)
+    return served or _connect_alone(target, folder, tidy)
 
 
 def _use_database(store: Store, existing: bool) -> None:
@@ -188,57 +181,44 @@ def _use_database(store: Store, existing: bool) -> None:
     store._client.database = store.database  # noqa: SLF001 - the class's own module
 
 
+def _http_client(**options: Any) -> Any:
+    import clickhouse_connect  # noqa: PLC0415 - takes seconds, and only stores need it
+
+    return clickhouse_connect.get_client(
+        settings=SETTINGS,
+        autogenerate_session_id=False,
+        form_encode_query_params=True,  # parameters go in the body: proxies and access logs keep URLs
+        show_clickhouse_errors=False,
+        tz_mode="aware",
+        client_name="lethe",
+        **options,
+    )
+
+
 def _connect_server(target: ServerTarget) -> Store:
-    def dial() -> Any:
-        import clickhouse_connect  # noqa: PLC0415 - takes seconds, and only stores need it
-
-        return clickhouse_connect.get_client(
-            host=target.host,
-            port=target.port,
-            username=target.user or None,
-            password=target.password,
-            interface="https" if target.secure else "http",
-            ca_cert=target.ca_cert or None,
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            send_receive_timeout=_READ_TIMEOUT_S,
-            **_OVER_HTTP,
-        )
-
+    options = {
+        "host": target.host,
+        "port": target.port,
+        "username": target.user or None,
+        "password": target.password,
+        "interface": "https" if target.secure else "http",
+        "ca_cert": target.ca_cert or None,
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "send_receive_timeout": _READ_TIMEOUT_S,
+    }
     how = "with TLS (?secure=false turns it off)" if target.secure else "without TLS (?secure=true turns it on)"
-    client = _guard(f"{target.label}, {how}", dial)
+    client = guard(f"{target.label}, {how}", lambda: _http_client(**options))
     return Store(client, label=target.label, database=target.database)
-
-
-def _connect_embedded(target: EmbeddedTarget, existing: bool, tidy: bool) -> Store:
-    folder = (existing_folder if existing else make_folder)(target.folder, target.label)
-    return _connect_served(target, folder) or _connect_alone(target, folder, tidy)
 
 
 def _connect_served(target: EmbeddedTarget, folder: Path) -> Store | None:
     """Connect to the process that has the folder open; None where none serves it."""
-    first = dial(folder, target.label)
-    if first is None:
+    pool = pool_to_owner(folder, target.label)
+    if pool is None:
         return None
-    dialled = [first]
-
-    def connection() -> socket.socket:
-        if dialled:
-            return dialled.pop()
-        again = dial(folder, target.label)
-        if again is None:
-            raise ConnectionRefusedError
-        return again
-
-    pool = pool_over(connection)
-
-    def connect_to_owner() -> Any:
-        import clickhouse_connect  # noqa: PLC0415 - takes seconds, and only stores need it
-
-        return clickhouse_connect.get_client(
-            host="localhost", pool_mgr=pool, compress=False, send_receive_timeout=_SERVED_TIMEOUT_S, **_OVER_HTTP
-        )
-
-    return Store(_guard(target.label, connect_to_owner), label=target.label, database=target.database, pool=pool)
+    options = {"host": "localhost", "pool_mgr": pool, "compress": False, "send_receive_timeout": _SERVED_TIMEOUT_S}
+    client = guard(target.label, lambda: _http_client(**options))
+    return Store(client, label=target.label, database=target.database, pool=pool)
 
 
 def _connect_alone(target: EmbeddedTarget, folder: Path, tidy: bool) -> Store:
@@ -260,22 +240,3 @@ def _connect_alone(target: EmbeddedTarget, folder: Path, tidy: bool) -> Store:
     return Store(
         client, label=target.label, database=target.database, spool=clear_spool(folder) if tidy else own_spool(folder)
     )
-
-
-def _guard(label: str, action: Callable[[], _T]) -> _T:
-    try:
-        return action()
-    except ImportError:
-        failure: PipelineError = ConfigError("a store needs the package clickhouse-connect: pip install lethe")
-    except Exception as error:  # noqa: BLE001 - whatever the driver raises may hold rows: it is replaced, never passed on
-        failure = _describe(label, error)
-    raise failure
-
-
-def _describe(label: str, error: Exception) -> PipelineError:
-    code = getattr(error, "code", None)
-    if code in _LOGIN_ERRORS:
-        return ConfigError(f"{label}: the login is refused: check user and password")
-    if code is not None:
-        return SinkUnavailable(f"{label}: the store refused a statement (ClickHouse error {code})")
-    return SinkUnavailable(f"{label}: the store cannot be reached or used ({type(error).__name__})")

@@ -40,7 +40,8 @@ class Engine:
         """
         import chdb  # noqa: PLC0415 - half a gigabyte, and only who has an embedded store open needs it
 
-        self._connection: Any = _refusing(lambda: chdb.connect(str(folder)))
+        connect: Any = chdb.connect
+        self._connection = _refusing(lambda: connect(str(folder)))
         for name, value in settings.items():
             self.run(f"SET {name} = {value:d}", {})
 

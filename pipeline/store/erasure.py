@@ -7,7 +7,7 @@ Rows of content are masked first, which takes seconds and hides them from every 
 rewritten without them (`purge_masked`). Until then they are on disk, as they are in outdated parts for a second more.
 """
 
-import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,9 +24,12 @@ from pipeline.store.holdings import (
 )
 from pipeline.store.lookup import chunks
 from pipeline.store.rows import UNLINKED
+from pipeline.store.scratch import ERASING, scratch_name
 from pipeline.store.sidetables import create_side_table
 
 TOMBSTONES = "tombstone_rows"
+_SETTLE_S = 5.0
+_POLL_S = 0.1
 _TYPES = {"pseudonym": "String", "erased_at": "DateTime64(3, 'UTC')", "is_whole": "UInt8"}
 _UNTIL = "`received_at` <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
 
@@ -131,10 +134,22 @@ def purge_masked(store: Store, table: Table) -> int:
 
 
 def count_lingering(store: Store, table: Table) -> int:
-    """Return how much may still hold what was erased: masked partitions, other parts, mutations that are not done."""
+    """Return how much may still hold what was erased: masked partitions, other parts, mutations that are not done.
+
+    Once there are no masks and mutations, no active part holds it, nor what merges will make of those. So the outdated
+    parts of that moment are waited for, some seconds at most, and not those that come after: while others insert, there
+    is hardly a moment without any.
+    """
     bounds = _bounds(table)
-    found = (masked_partitions, outdated_parts, detached_parts, unfinished_mutations_ms)
-    return sum(len(look(store, bounds)) for look in found)
+    looks = (masked_partitions, detached_parts, unfinished_mutations_ms)
+    if count := sum(len(look(store, bounds)) for look in looks):
+        return count
+    lingering = {part.name for part in outdated_parts(store, bounds)}
+    deadline = time.monotonic() + _SETTLE_S
+    while lingering and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        lingering &= {part.name for part in outdated_parts(store, bounds)}
+    return len(lingering)
 
 
 def _bounds(table: Table) -> Bounds:
@@ -158,13 +173,13 @@ def _change(store: Store, table: Table, request_ids: Sequence[str], sql: str, *,
 @contextmanager
 def _scratch(store: Store, request_ids: Sequence[str]) -> Iterator[str]:
     """Have a table of some ids, in memory and for as long as it takes: parameters hold a few thousand at most."""
-    name = f"erasing_{secrets.token_hex(8)}"
+    name = scratch_name(ERASING)
     store.command(f"CREATE TABLE {name} (request_id String) ENGINE = Memory")
     try:
         store.insert(name, {"request_id": list(request_ids)}, {"request_id": "String"})
         yield name
     finally:
-        store.command(f"DROP TABLE {name}")
+        store.command(f"DROP TABLE {name} SYNC")  # or its rows stay in memory for minutes
 
 
 def _check_column(table: Table, column: str) -> None:

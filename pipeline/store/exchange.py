@@ -1,57 +1,28 @@
 """One command's conversation with the process that has its store open: as much of ClickHouse's HTTP as the driver uses.
 
-A statement comes as the body or as a form with its parameters, rows of an insert as the body behind their statement.
 Answers are blocks of ClickHouse's native format, or an error code; no text of the engine leaves it. Nothing is logged.
 """
 
 import re
+import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
 from contextlib import closing, nullcontext
-from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeline.store.engine import Engine, Refused
+from pipeline.store.request import Malformed, Statement, late_refusal, read_body, read_statement, spool_rows
 
 STATEMENT_BYTES_MAX = 16 << 20
 INSERT_BYTES_MAX = 256 << 20
 SILENCE_S = 60.0
 """A command that says nothing, or takes nothing, for so long is cut off; the driver dials anew when it goes on."""
-_PIECE_BYTES = 1 << 20
-_LINE_BYTES_MAX = 1 << 16
-_READS = re.compile(r"\s*(?:SELECT|WITH|SHOW|DESCRIBE|EXISTS)\b", re.IGNORECASE)
-_NATIVE = re.compile(r"\bFORMAT\s+Native\s*\Z", re.IGNORECASE)
-_INSERT = re.compile(rb"(INSERT INTO [^\n]{1,60000}) FORMAT Native\n", re.ASCII)
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
-_FIELD = re.compile(rb'name="([A-Za-z0-9_]{1,64})"', re.ASCII)
 _CODE_HEADER = "X-ClickHouse-Exception-Code"
-_PARAMETER = "param_"
-
-
-class Malformed(Exception):  # noqa: N818 - as InvalidEvent
-    """What came is no request of the driver's."""
-
-
-class Statement(NamedTuple):
-    """What a command asks.
-
-    Attributes:
-        sql: the statement.
-        parameters: values by name, as the driver writes them.
-    """
-
-    sql: str
-    parameters: Mapping[str, str]
-
-    @property
-    def changes(self) -> bool:
-        """Whether it may change something."""
-        return not _READS.match(self.sql)
 
 
 class Owner(Protocol):
@@ -70,12 +41,11 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = SILENCE_S
-    server: Owner  # type: ignore[assignment] - it is no server of the standard library's
 
     def setup(self) -> None:
         """Connect to the engine."""
         super().setup()
-        self._engine = self.server.connect()
+        self._engine = self._owner.connect()
         self._database = ""
 
     def finish(self) -> None:
@@ -101,19 +71,24 @@ class Exchange(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Log nothing: a request has statements."""
 
+    @property
+    def _owner(self) -> Owner:
+        return cast("Owner", self.server)
+
     def _answer(self) -> None:
         options = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
-        self._use(options.get("database", ""))
         if self.headers.get("Content-Type") == "application/octet-stream":
             self._insert()
             return
         body = b"".join(read_body(self.headers, self.rfile, STATEMENT_BYTES_MAX))
         statement = read_statement(self.headers.get("Content-Type") or "", body, options)
-        with self.server.turn if statement.changes else nullcontext():
-            if _NATIVE.search(statement.sql):
-                self._stream(statement)
-            else:
-                self._whole(self._engine.run(*statement))
+        self._use(options.get("database", ""))
+        if statement.is_native and not statement.changes:
+            self._stream(statement)
+            return
+        with self._owner.turn if statement.changes else nullcontext():
+            answer = self._engine.run(*statement)
+        self._whole(answer)
 
     def _use(self, database: str) -> None:
         if database and database != self._database:
@@ -123,13 +98,13 @@ class Exchange(BaseHTTPRequestHandler):
             self._database = database
 
     def _insert(self) -> None:
-        """Spool the rows beside the store, where the driver spools this process's own, and have the engine read them."""
-        self.server.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.server.spool, suffix=".native") as file:
+        """Spool the rows where the driver spools those of this process, and have the engine read them."""
+        self._owner.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._owner.spool, suffix=".native") as file:
             sql = spool_rows(read_body(self.headers, self.rfile, INSERT_BYTES_MAX), file)
             file.flush()
             name = file.name.replace("\\", "\\\\").replace("'", "\\'")
-            with self.server.turn:
+            with self._owner.turn:
                 self._engine.run(f"{sql} FROM INFILE '{name}' FORMAT Native", {})
         self._whole(b"")
 
@@ -139,13 +114,15 @@ class Exchange(BaseHTTPRequestHandler):
             self.send_response(HTTPStatus.OK)
             self.send_header("X-ClickHouse-Format", "Native")
             self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("X-ClickHouse-Exception-Tag", tag := secrets.token_hex(8))
             self.end_headers()
             try:
                 self._chunk(first)
                 for block in blocks:
                     self._chunk(block)
-            except Refused:  # what was sent is no whole answer: without its end, the driver says so
-                self.close_connection = True
+            except Refused as refused:
+                self._chunk(late_refusal(refused.code, tag))
+                self.close_connection = True  # an answer without its end is none
                 return
             self.wfile.write(b"0\r\n\r\n")
 
@@ -165,110 +142,3 @@ class Exchange(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
-
-
-def read_statement(content_type: str, body: bytes, options: Mapping[str, str]) -> Statement:
-    """Return the statement of a request: its body, or a field of its form, with parameters there or in the address.
-
-    Raises:
-        Malformed: there is none.
-    """
-    fields = dict(options)
-    if content_type.startswith("multipart/form-data"):
-        fields |= read_form(content_type, body)
-    elif body:
-        fields["query"] = _text(body)
-    if not fields.get("query"):
-        raise Malformed
-    parameters = {
-        name.removeprefix(_PARAMETER): value for name, value in fields.items() if name.startswith(_PARAMETER)
-    }
-    return Statement(fields["query"], parameters)
-
-
-def read_form(content_type: str, body: bytes) -> dict[str, str]:
-    """Return the fields of a multipart form (RFC 7578), as the driver's client writes one.
-
-    Raises:
-        Malformed: it is none.
-    """
-    delimiter = b"--" + content_type.partition("boundary=")[2].strip('"').encode()
-    parts = (b"\r\n" + body).split(b"\r\n" + delimiter)
-    if len(delimiter) == len(b"--") or not parts[-1].startswith(b"--"):
-        raise Malformed
-    fields = {}
-    for part in parts[1:-1]:
-        head, _, value = part.partition(b"\r\n\r\n")
-        name = _FIELD.search(head)
-        if name is None:
-            raise Malformed
-        fields[name[1].decode()] = _text(value)
-    return fields
-
-
-def spool_rows(pieces: Iterator[bytes], file: BinaryIO | Any) -> str:
-    """Write the rows of an insert into a file, and return its statement up to where the rows begin.
-
-    Raises:
-        Malformed: no such statement is before them.
-    """
-    begin = b""
-    for piece in pieces:
-        begin += piece
-        if b"\n" in begin or len(begin) > _LINE_BYTES_MAX:
-            break
-    found = _INSERT.match(begin)
-    if found is None:
-        raise Malformed
-    file.write(begin[found.end() :])
-    for piece in pieces:
-        file.write(piece)
-    return _text(found[1])
-
-
-def read_body(headers: Message, file: BinaryIO, bytes_max: int) -> Iterator[bytes]:
-    """Yield the body of a request in pieces, by its length or as it is chunked (RFC 9112).
-
-    Raises:
-        Malformed: it ends early, is too large, or is neither.
-    """
-    left = bytes_max
-    for size in _sizes(headers, file):
-        left -= size
-        if left < 0:
-            raise Malformed
-        for begin in range(0, size, _PIECE_BYTES):
-            wanted = min(_PIECE_BYTES, size - begin)
-            piece = file.read(wanted)
-            if len(piece) < wanted:
-                raise Malformed
-            yield piece
-
-
-def _sizes(headers: Message, file: BinaryIO) -> Iterator[int]:
-    """Yield the sizes of what comes next; between two of them the reader has read that much."""
-    if headers.get("Transfer-Encoding") != "chunked":
-        yield _number(headers.get("Content-Length") or "", 10)
-        return
-    while size := _number(_text(file.readline(_LINE_BYTES_MAX)).strip(), 16):
-        yield size
-        file.readline(_LINE_BYTES_MAX)
-    file.readline(_LINE_BYTES_MAX)
-
-
-def _number(text: str, base: int) -> int:
-    if not re.fullmatch(r"[0-9A-Fa-f]{1,12}", text, re.ASCII):
-        raise Malformed
-    try:
-        return int(text, base)
-    except ValueError:
-        pass
-    raise Malformed
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        pass
-    raise Malformed

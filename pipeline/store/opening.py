@@ -3,23 +3,25 @@
 from pipeline.errors import PipelineError
 from pipeline.store.client import Store, connect
 from pipeline.store.sweep import sweep
-from pipeline.store.url import EmbeddedTarget, parse_store_url
+from pipeline.store.url import DATABASE, EmbeddedTarget, parse_store_url
 
 
-def open_store(url: str, *, now_ms: int, database: str = "lethe") -> Store:
+def open_store(url: str, *, now_ms: int, database: str = DATABASE, own: bool = False) -> Store:
     """Open a store; an embedded one is swept first, since nothing else expires it (design §4).
 
     Args:
         url: ``chdb:DIR``, ``clickhouse://user:password@host:port/database`` or ``clickhouses://…``.
         now_ms: now, epoch milliseconds.
         database: the database where the URL names none.
+        own: refuse an embedded store that another process has open, even when that one serves it. Whoever looks up
+            and then inserts must own it, or be alone with it: `pipeline.store.serving`.
 
     Raises:
         ConfigError: bad URL, missing package, a folder in use or unusable, a refused login.
         SinkUnavailable: the server cannot be reached, or the sweep failed.
     """
     target = parse_store_url(url, database=database)
-    store = connect(target)
+    store = connect(target, own=own)
     if isinstance(target, EmbeddedTarget):
         try:
             sweep(store, now_ms)
@@ -29,7 +31,7 @@ def open_store(url: str, *, now_ms: int, database: str = "lethe") -> Store:
     return store
 
 
-def open_unswept(url: str, *, database: str = "lethe", tidy: bool = False) -> Store:
+def open_unswept(url: str, *, database: str = DATABASE, tidy: bool = False) -> Store:
     """Open a store that exists, without a sweep: for the sweep itself, and for the proof, which changes nothing.
 
     Of an embedded store no records may be read through it: they may be due. And its engine starts, which is not

@@ -8,8 +8,9 @@ what it looked up, tombstones before all, is still so when it inserts (`pipeline
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 from pipeline.errors import describe
 from pipeline.store.client import SETTINGS
@@ -96,7 +97,8 @@ class StoreServer:
         with self._lock:
             guests = dict(self._guests)
             for connection in guests:
-                connection.shutdown(socket.SHUT_RD)  # one that says nothing now is at its end
+                with suppress(OSError):  # it may be gone
+                    connection.shutdown(socket.SHUT_RD)  # one that says nothing now is at its end
         for thread in guests.values():
             thread.join()
 
@@ -129,7 +131,7 @@ class StoreServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            Exchange(connection, "", self)  # type: ignore[arg-type] - it is no server of the standard library's
+            Exchange(connection, "", cast("Any", self))
         except OSError:  # the command was killed, or takes nothing any more: what it began is done or cancelled
             pass
         except Exception as error:  # noqa: BLE001 - the owner's own work goes on

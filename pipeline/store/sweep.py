@@ -24,6 +24,7 @@ from pipeline.store.holdings import (
     unfinished_mutations_ms,
     wait_for_parts,
 )
+from pipeline.store.scratch import drop_left_behind
 
 _WAIT_S = 30.0
 _POLL_S = 0.1
@@ -63,6 +64,7 @@ def sweep(store: Store, now_ms: int) -> SweepReport:
         SinkUnavailable: the store did not answer, or refused.
     """
     report = SweepReport()
+    drop_left_behind(store)
     tables = read_bounds(store)
     for bounds in tables:
         wait_for_parts(store, bounds)

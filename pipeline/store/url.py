@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pipeline.errors import ConfigError
 
+DATABASE = "lethe"
+"""The database where a URL names none."""
 _FORMS = "chdb:DIR, clickhouse://user:password@host:port/database or clickhouses://…"
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _OPTIONS = frozenset({"secure", "ca_cert"})

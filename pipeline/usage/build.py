@@ -1,6 +1,5 @@
 """Builds the aggregates of whole days anew from the one-row views, and puts them in place a month at once."""
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from pipeline.errors import ConfigError, SinkUnavailable
 from pipeline.store.bounds import due_before_ms
 from pipeline.store.client import Store
 from pipeline.store.holdings import read_bounds
+from pipeline.store.scratch import BUILDING, drop_left_behind, scratch_name
 from pipeline.store.tables import known_settings, read_comments
 from pipeline.usage import day, tables
 from pipeline.usage.folding import Folding, Rules, fold_day
 
-_SCRATCH = "usage_build_"
-_LEFT_BEHIND_S = 86_400
 _SOURCE = "operational"
 
 
@@ -59,7 +57,7 @@ def build(store: Store, since_ms: int, until_ms: int, now_ms: int, rules: Rules)
     if bound_ms is None:
         raise ConfigError(f"{store.label}: there are no operational records to build from")
     _check_range(since_ms, until_ms, now_ms, bound_ms)
-    _drop_left_behind(store)
+    drop_left_behind(store)
     _ensure_tables(store, bound_ms)
     report = BuildReport()
     for days in _by_month(range(since_ms, until_ms, DAY_MS)):
@@ -132,8 +130,8 @@ def _ensure_tables(store: Store, bound_ms: int) -> None:
 @contextmanager
 def _scratch(store: Store, bound_ms: int) -> Iterator[dict[str, str]]:
     """Make the tables that a build works in. Those that hold accounts are in memory only, and never on a disk."""
-    prefix = f"{_SCRATCH}{secrets.token_hex(8)}_"
-    names = {name: prefix + name for name in ("accounts", "folding", *tables.TABLES)}
+    prefix = scratch_name(BUILDING)
+    names = {name: f"{prefix}_{name}" for name in ("accounts", "folding", *tables.TABLES)}
     known = known_settings(store)
     try:
         store.command(day.create_accounts(names["accounts"]))
@@ -145,17 +143,6 @@ def _scratch(store: Store, bound_ms: int) -> Iterator[dict[str, str]]:
         for name in names.values():
             with suppress(SinkUnavailable):  # what cannot be dropped now, a later build drops
                 store.command(f"DROP TABLE IF EXISTS {name} SYNC")
-
-
-def _drop_left_behind(store: Store) -> None:
-    """Drop what a killed build left; one that runs beside this one is left alone."""
-    found = store.query(
-        "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {prefix:String}) "
-        "AND metadata_modification_time < now() - {left_s:UInt32}",
-        {"database": store.database, "prefix": _SCRATCH, "left_s": _LEFT_BEHIND_S},
-    )
-    for (name,) in found.rows:
-        store.command(f"DROP TABLE IF EXISTS {name} SYNC")
 
 
 def _by_month(days: range) -> Iterator[list[int]]:
