@@ -445,7 +445,7 @@ def test_a_build_that_ends_in_the_middle_leaves_whole_tables(
         build(store, DAY_0_MS, DAY_0_MS + DAY_MS, NOW_MS, RULES)
     monkeypatch.undo()
     assert (cells_of(store, "usage_hourly"), cells_of(store)) == ({(MAIN, "200"): 40}, {(MAIN, "200"): 20})
-    monkeypatch.setattr("pipeline.usage.build._LEFT_BEHIND_S", 0)
+    monkeypatch.setattr("pipeline.store.scratch.LEFT_BEHIND_S", 0)
     time.sleep(1.1)
     build(store, DAY_0_MS, DAY_0_MS + DAY_MS, NOW_MS, RULES)
     assert cells_of(store) == {(MAIN, "200"): 40}

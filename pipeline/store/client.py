@@ -22,7 +22,7 @@ from pipeline.store.folder import (
 )
 from pipeline.store.guard import guard
 from pipeline.store.pool import pool_to_owner
-from pipeline.store.rendezvous import forget
+from pipeline.store.rendezvous import forget_stale
 from pipeline.store.url import EmbeddedTarget, ServerTarget, Target
 
 # async_insert: an acknowledged insert is in the table, not in a buffer. log_queries: a log of statements has no
@@ -236,7 +236,7 @@ def _connect_alone(target: EmbeddedTarget, folder: Path, tidy: bool) -> Store:
     if client is None:
         raise ConfigError(f"{target.label}: {reason}")
     if tidy:
-        forget(folder)  # whoever listened there was killed
+        forget_stale(folder)
     return Store(
         client, label=target.label, database=target.database, spool=clear_spool(folder) if tidy else own_spool(folder)
     )

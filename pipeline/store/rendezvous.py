@@ -17,6 +17,8 @@ _BACKLOG = 16
 _GREETING = b"\n"
 _CREDENTIALS = struct.Struct("3i")  # unix(7), SO_PEERCRED: process, user, group
 
+_served: set[Path] = set()
+
 
 def listen(folder: Path) -> socket.socket:
     """Listen in the folder of a store that this process has open; what another one left there is stale.
@@ -39,11 +41,20 @@ def listen(folder: Path) -> socket.socket:
     except OSError:
         listener.close()
         raise
+    _served.add(folder)
     return listener
 
 
 def forget(folder: Path) -> None:
-    """Remove the socket of a store that this process has open, or of an owner that was killed."""
+    """Remove the socket at which this process listened."""
+    _served.discard(folder)
+    forget_stale(folder)
+
+
+def forget_stale(folder: Path) -> None:
+    """Remove the socket of an owner that was killed: this process has the store open, so none other can listen."""
+    if folder in _served:
+        return
     with suppress(OSError):
         (folder / _FOLDER / _NAME).unlink(missing_ok=True)
         (folder / _FOLDER).rmdir()

@@ -5,7 +5,7 @@ import secrets
 from pipeline.store.client import Store
 
 ERASING, BUILDING = "erasing_", "usage_build_"
-_LEFT_BEHIND_S = 86_400
+LEFT_BEHIND_S = 86_400
 
 
 def scratch_name(prefix: str) -> str:
@@ -28,7 +28,7 @@ def drop_left_behind(store: Store) -> None:
     found = store.query(
         "SELECT name FROM system.tables WHERE database = {database:String} AND (startsWith(name, {erasing:String}) "
         "OR startsWith(name, {building:String})) AND metadata_modification_time < now() - {left_s:UInt32}",
-        {"database": store.database, "erasing": ERASING, "building": BUILDING, "left_s": _LEFT_BEHIND_S},
+        {"database": store.database, "erasing": ERASING, "building": BUILDING, "left_s": LEFT_BEHIND_S},
     )
     for (name,) in found.rows:
         store.command(f"DROP TABLE IF EXISTS {name} SYNC")
