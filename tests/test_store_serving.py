@@ -7,11 +7,11 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.message import Message
+from functools import partial
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -21,14 +21,18 @@ import pytest
 from conftest import KEYS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_fixtures import NOW_MS, SCHEMAS, SINKS, make_event
 from urllib3.filepost import encode_multipart_formdata
+from worker_harness import make_event, now_ms
 
+from pipeline.anonymize import Admission, Core, process
+from pipeline.archive.process import StoreTarget
 from pipeline.errors import ConfigError, SinkUnavailable
+from pipeline.policy.load import Policy
+from pipeline.records import Anonymized, Source
 from pipeline.store.client import SETTINGS, Store, connect
 from pipeline.store.engine import Engine
 from pipeline.store.erasure import add_tombstones, ensure_tombstones, mask_records
-from pipeline.store.intake import Records, RecordWriter, make_tables
+from pipeline.store.intake import Records, make_tables, schemas_of
 from pipeline.store.rendezvous import dial, welcome
 from pipeline.store.request import Malformed, read_body, read_form, read_statement, spool_rows
 from pipeline.store.serving import StoreServer, served
@@ -93,10 +97,9 @@ def owner(place: Place) -> Iterator[Store]:
         yield opened
 
 
-def waits(answer: Any) -> bool:
+def waits(answer: Future[Any], patience_s: float = 0.2) -> bool:
     """Return whether something has not happened a while later."""
-    time.sleep(0.2)
-    return not answer.done()
+    return answer in wait([answer], patience_s).not_done
 
 
 @given(rows=ROWS)
@@ -213,13 +216,16 @@ def test_a_guest_that_dies_leaves_nothing(place: Place, owner: Store) -> None:
 
 
 def test_an_erasure_waits_for_a_batch_that_is_being_stored(
-    place: Place, owner: Store, guest: Store, monkeypatch: pytest.MonkeyPatch
+    place: Place, owner: Store, guest: Store, policy: Policy, bare_core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that found no tombstone is inserted before one can be written, so the mask that follows finds its row."""
-    content = make_tables(SCHEMAS, SINKS)[0]
-    event = make_event(1)
-    records = Records(content=[event.content] if event.content else [])
-    writer = RecordWriter(owner, SCHEMAS, SINKS, lambda: NOW_MS, lambda one: KEYS.suppression(Subject.REQUEST, one))
+    raw = make_event(1)
+    fate = process(raw, Source("raw", 0, 1, len(raw)), bare_core, Admission(latest_ms=now_ms() + 1000))
+    assert isinstance(fate, Anonymized)
+    request_id = fate.operational.request_id
+    records = Records(content=[fate.content] if fate.content else [])
+    target = StoreTarget(owner, policy, now_ms, partial(KEYS.suppression, Subject.REQUEST))
+    monkeypatch.setattr(target, "turn", place.turn)
     ensure_tombstones(owner, 30 * DAY_MS)
     looked_up, go_on = threading.Event(), threading.Event()
     insert = owner.insert
@@ -231,25 +237,20 @@ def test_an_erasure_waits_for_a_batch_that_is_being_stored(
 
     monkeypatch.setattr(owner, "insert", slow)
 
-    def store() -> None:
-        with place.turn:
-            writer.write(records)
-
     def erase() -> int:
-        add_tombstones(guest, [KEYS.suppression(Subject.REQUEST, event.operational.request_id)], NOW_MS, is_whole=False)
-        return mask_records(guest, content, [event.operational.request_id])
+        add_tombstones(guest, [KEYS.suppression(Subject.REQUEST, request_id)], now_ms(), is_whole=False)
+        return mask_records(guest, make_tables(schemas_of(policy), policy.sinks)[0], [request_id])
 
     with ThreadPoolExecutor(2) as aside:
-        stored = aside.submit(store)
+        stored = aside.submit(target.write, records)
         assert looked_up.wait(10)
         erased = aside.submit(erase)
-        assert waits(erased)
+        assert waits(erased, patience_s=1.0)
         go_on.set()
         stored.result(10)
         assert erased.result(10) == 1
     assert owner.query("SELECT count() FROM content").rows == [(0,)]
-    again = writer.write(records)
-    assert again["content"].erased == 1
+    assert target.write(records)["content"].erased == 1
 
 
 def test_an_owner_that_ends_answers_first(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
