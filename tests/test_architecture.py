@@ -51,7 +51,8 @@ DOORS = {
     "prometheus_client": {"pipeline.metrics"},
     "ua_parser": {"pipeline.useragent"},
     "zstandard": {"pipeline.inputs"},
-    "chdb": set(),
+    "chdb": {"pipeline.store.engine"},
+    "urllib3": {"pipeline.store.pool"},
     "pandas": set(),
 }
 # What the pure core may not touch: files, clocks, processes, the network, randomness.
@@ -85,7 +86,7 @@ PURE = [
     *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
     *("pipeline.worker.slices", "pipeline.worker.watermark"),
-    *("pipeline.archive.decode", "pipeline.archive.batch"),
+    *("pipeline.archive.decode", "pipeline.archive.batch", "pipeline.store.request"),
 ]
 LINES_MAX = 260
 FUNCTION_LINES_MAX = 70

@@ -23,6 +23,7 @@ from pipeline.store.erasure import (
     purge_masked,
     unlink_records,
 )
+from pipeline.store.holdings import Part
 from pipeline.store.sweep import sweep
 
 GONE = "e1:" + "c" * 32
@@ -96,6 +97,20 @@ def test_content_of_an_account_goes_with_its_bytes_and_the_rest_stays(store: Sto
     _wait_until_gone(store, CONTENT)
     assert _holding(folder, MARKER) == []
     assert store.query("SELECT * FROM content ORDER BY ALL").rows == before.rows
+
+
+def test_parts_of_later_merges_are_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others insert there are always outdated parts; those that were there at first must go, and are counted."""
+    monkeypatch.setattr("pipeline.store.erasure._SETTLE_S", 0.5)
+    rounds = iter((["a"], ["a", "b"], ["b", "c"], ["c", "d"]))
+    monkeypatch.setattr("pipeline.store.erasure.outdated_parts", lambda *_: _parts(next(rounds)))
+    assert count_lingering(store, CONTENT) == 0
+    monkeypatch.setattr("pipeline.store.erasure.outdated_parts", lambda *_: _parts(["a", "b"]))
+    assert count_lingering(store, CONTENT) == 2
+
+
+def _parts(names: list[str]) -> list[Part]:
+    return [Part(name, None, None, 1) for name in names]
 
 
 def test_unlinked_records_keep_what_billing_needs_and_never_get_their_account_back(store: Store, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
 T = TypeVar("T")
 
 _LOGIN_ERRORS = frozenset({192, 193, 194, 516})
+_MEMORY_LIMIT_EXCEEDED = 241
 
 
 def guard(label: str, action: Callable[[], T]) -> T:
@@ -34,6 +35,8 @@ def _describe(label: str, error: Exception) -> PipelineError:
     code = getattr(error, "code", None)
     if code in _LOGIN_ERRORS:
         return ConfigError(f"{label}: the login is refused: check user and password")
+    if code == _MEMORY_LIMIT_EXCEEDED:
+        return SinkUnavailable(f"{label}: a statement needs more memory than it may have (ClickHouse error {code})")
     if code is not None:
         return SinkUnavailable(f"{label}: the store refused a statement (ClickHouse error {code})")
     return SinkUnavailable(f"{label}: the store cannot be reached or used ({type(error).__name__})")
