@@ -119,7 +119,10 @@ class StoreServer:
     def _next(self) -> socket.socket | None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:  # nobody came
+        except TimeoutError:  # nobody came
+            return None
+        except OSError:  # no descriptor is free, or the like: it may pass
+            self._closing.wait(_LOOK_S)
             return None
         try:
             if welcome(connection):
