@@ -14,6 +14,7 @@ from pipeline.cli import (
     demo,
     generate,
     keys,
+    lookups,
     policy,
     receipt,
     rejected,
@@ -55,6 +56,9 @@ app.command("run")(run.run_command)
 app.command("erase")(rights.erase_command)
 app.command("restrict")(rights.restrict_command)
 app.command("export")(rights.export_command)
+app.command("find")(lookups.find_command)
+app.command("resolve")(lookups.resolve_command)
+app.command("pseudonym")(lookups.pseudonym_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)
 app.command("demo")(demo.demo_command)

@@ -113,7 +113,7 @@ class StoreEraser:
         """
         if named.subject is Subject.REQUEST:
             return [named.value]
-        field = self._field_of(named.subject)
+        field = pseudonym_field(self.policy, named.subject)
         pseudonyms = self.keys.pseudonyms(field, named.value)
         return find_requests(self.store, self._table("operational"), field, pseudonyms, until_ms)
 
@@ -130,14 +130,19 @@ class StoreEraser:
             return unlink_records(self.store, table, referring_fields(self.policy.shape), request_ids)
         return delete_records(self.store, table, request_ids) if operational is Operational.DELETE else 0
 
-    def _field_of(self, subject: Subject) -> str:
-        """Return the operational field that holds a subject's pseudonym."""
-        for rule in self.policy.shape.rules.values():
-            for target in rule.targets:
-                if rule.role is _ROLES[subject] and (target.record, target.how) == ("operational", "pseudonym"):
-                    return target.field
-        raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: erase by request")
-
     def _table(self, name: str) -> Table:
         tables = make_tables(schemas_of(self.policy), self.policy.sinks)
         return next(table for table in tables if table.sink == name)
+
+
+def pseudonym_field(policy: Policy, subject: Subject) -> str:
+    """Return the operational field that holds the pseudonym of an account or API key.
+
+    Raises:
+        ConfigError: the policy has none.
+    """
+    for rule in policy.shape.rules.values():
+        for target in rule.targets:
+            if rule.role is _ROLES[subject] and (target.record, target.how) == ("operational", "pseudonym"):
+                return target.field
+    raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: name requests instead")

@@ -1,0 +1,157 @@
+"""The desk's look-ups, as its people call them: find, resolve and pseudonym, on record and not without end."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_fixtures import Lethe, make_event, make_lethe, write_lines
+
+from pipeline.audit.entry import Action
+from pipeline.keys.keyfile import load_keyring
+
+GONE, STAYS = "acct_5f0c77de21b94a08", "acct_77aa21b94a0801cd"
+REQUEST = f"req_{3:032x}"
+WHY = ("--why", "abuse_report", "--ticket", "ABUSE-17")
+STORE = ("--store", "chdb:store")
+
+
+@pytest.fixture
+def lethe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Lethe:
+    """Return the command, without its detector, in a folder with keys and a store of twelve events of two accounts."""
+    monkeypatch.setattr("pipeline.cli.edge.detector_of", lambda *_: _Nothing())
+    command = make_lethe(tmp_path, monkeypatch, capfd)
+    events = [make_event(number) for number in range(12)]
+    for number, event in enumerate(events):
+        event["account"] = event["account"] | {"id": STAYS if number % 3 else GONE}
+    write_lines(tmp_path / "events.jsonl", events)
+    assert command("receipt", "key").code == 0
+    assert command("run", "events.jsonl", "--to", "chdb:store").code == 0
+    return command
+
+
+class _Nothing:
+    def find_spans(self, texts: Any, _own: object = ()) -> list[Any]:
+        return [()] * len(texts)
+
+
+def _log() -> list[dict[str, Any]]:
+    return [json.loads(line) for path in Path.cwd().rglob("audit-*.jsonl") for line in path.read_text().splitlines()]
+
+
+def _find(lethe: Lethe, option: str, value: str) -> dict[str, Any]:
+    done = lethe("find", option, "-", *STORE, *WHY, stdin=f"{value}\n".encode())
+    assert done.code == 0, done.err
+    assert value not in done.out + done.err
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def test_what_there_is_about_a_subject_is_counted_before_and_after_its_erasure(lethe: Lethe) -> None:
+    """Records by sink and key epoch; tombstones, erasure, restriction and hold; never what a record says."""
+    found = _find(lethe, "--account", GONE)
+    assert (found["operational"], found["content"], found["key_epochs"]) == (4, 4, {"e1": 4})
+    assert found["content_from"] <= found["content_to"]
+    assert (found["tombstones"], found["erased_until"], found["held_until"], found["restricted"]) == (
+        0,
+        None,
+        None,
+        False,
+    )
+    assert _find(lethe, "--request", REQUEST)["key_epochs"] == {"e1": 1}
+    assert _find(lethe, "--account", "acct_nobody")["operational"] == 0
+    erase = ("erase", "--account", "-", "--receipt", "r.json", *STORE, *WHY)
+    assert lethe(*erase, stdin=f"{GONE}\n".encode()).code == 0
+    assert lethe("restrict", "--account", "-", *STORE, *WHY, stdin=f"{GONE}\n".encode()).code == 0
+    after = _find(lethe, "--account", GONE)
+    assert (after["operational"], after["content"], after["restricted"]) == (0, 0, True)
+    assert after["erased_until"] is not None
+    assert after["held_until"] is None
+    request = _find(lethe, "--request", REQUEST)
+    assert (request["operational"], request["content"], request["tombstones"]) == (1, 0, 1)
+    assert request["key_epochs"] == {"none": 1}
+    assert _find(lethe, "--account", STAYS)["content"] == 8
+
+
+def test_a_request_is_resolved_over_key_epochs_among_the_accounts_that_are_given(lethe: Lethe) -> None:
+    """Its account is named, nobody else's; without a match, a record or a link it says so and ends with 1."""
+    assert lethe("keys", "rotate", "--valid-from", "2099-01-01T00:00:00Z").code == 0
+    accounts = [*(f"acct_{number:016x}" for number in range(500)), "", GONE, STAYS]
+    stdin = "\n".join([REQUEST, *accounts]).encode()
+    done = lethe("resolve", "--request", "-", *STORE, *WHY, stdin=stdin)
+    assert (done.code, done.out) == (0, f"{GONE}\n"), done.err
+    Path("accounts.txt").write_text("\n".join(accounts[:-2]))
+    missed = lethe("resolve", "--request", "-", "--accounts", "accounts.txt", *STORE, *WHY, stdin=REQUEST.encode())
+    assert (missed.code, missed.out, "none of 500 accounts" in missed.err) == (1, "", True)
+    nobody = lethe("resolve", "--request", "-", *STORE, *WHY, stdin=f"req_{99:032x}\n{GONE}\n".encode())
+    assert (nobody.code, "no operational record" in nobody.err) == (1, True)
+    ends = [entry for entry in _log() if entry["action"] == "resolve" and entry["outcome"] == "done"]
+    assert [entry["counts"] for entry in ends] == [
+        {"scanned": 501, "found": 1},
+        {"scanned": 500, "found": 0},
+        {"scanned": 0, "found": 0},
+    ]
+
+
+def test_pseudonyms_are_those_of_the_records_and_ids_are_rationed(
+    lethe: Lethe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One a key epoch, by the number of the line; beyond the day's ids none is given, and that is on record."""
+    assert lethe("keys", "rotate", "--valid-from", "2099-01-01T00:00:00Z").code == 0
+    done = lethe("pseudonym", "-", *WHY, stdin=f"{GONE}\n\n{STAYS}\n".encode())
+    keys = load_keyring(Path("lethe.keys.json"))
+    assert [json.loads(line) for line in done.out.splitlines()] == [
+        {"line": 1, "pseudonyms": keys.pseudonyms("account", GONE)},
+        {"line": 3, "pseudonyms": keys.pseudonyms("account", STAYS)},
+    ]
+    of_key = json.loads(lethe("pseudonym", "-", "--api-key", *WHY, stdin=b"key_1\n").out)
+    assert of_key["pseudonyms"] == keys.pseudonyms("api_key", "key_1")
+    monkeypatch.setenv("LETHE_DESK_IDS_DAY_MAX", "5")
+    refused = lethe("pseudonym", "-", *WHY, stdin=b"a\nb\nc\n")
+    assert (refused.code, refused.out, "LETHE_DESK_IDS_DAY_MAX" in refused.err) == (2, "", True)
+    assert lethe("pseudonym", "-", *WHY, stdin=b"a\nb\n").code == 0
+    monkeypatch.setenv("LETHE_ACTOR", "somebody-else")
+    assert lethe("pseudonym", "-", *WHY, stdin=b"a\n").code == 2
+    assert [entry["outcome"] for entry in _log()[-2:]] == ["started", "refused"]
+
+
+def test_an_operator_looks_up_so_much_within_an_hour_and_a_day(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log counts, so a new process or another name begins no new budget; refusals do not count, old ones pass."""
+    monkeypatch.setenv("LETHE_DESK_HOUR_MAX", "3")
+    call = ("pseudonym", "-", *WHY)
+    assert [lethe(*call).code for _ in range(5)] == [0, 0, 0, 2, 2]
+    refused = lethe("find", "--account", "-", *STORE, *WHY, stdin=GONE.encode())
+    assert (refused.code, refused.out, "LETHE_DESK_HOUR_MAX" in refused.err) == (2, "", True)
+    monkeypatch.setattr("pipeline.cli.edge.now_ms", _later(3_700_000))
+    assert lethe(*call).code == 0
+    monkeypatch.setenv("LETHE_DESK_DAY_MAX", "4")
+    assert "LETHE_DESK_DAY_MAX" in lethe(*call).err
+    monkeypatch.setattr("pipeline.cli.edge.now_ms", _later(2 * 86_400_000))
+    assert lethe("pseudonym", "-", *WHY, stdin=b"a\n").code == 0
+    assert lethe("audit-log", "verify").code == 0
+
+
+def _later(by_ms: int) -> Callable[[], int]:
+    return lambda: time.time_ns() // 1_000_000 + by_ms
+
+
+def test_nothing_of_whom_it_is_about_is_in_the_log(lethe: Lethe) -> None:
+    """Ids are in the log as pseudonyms under the suppression key, and no message repeats one."""
+    calls = [
+        lethe("find", "--account", "-", *STORE, *WHY, stdin=GONE.encode()),
+        lethe("find", "--request", "-", *STORE, *WHY, stdin=REQUEST.encode()),
+        lethe("find", "--request", "-", "--store", "chdb:nowhere", *WHY, stdin=REQUEST.encode()),
+        lethe("pseudonym", GONE, *WHY),
+        lethe("pseudonym", "-", *WHY, stdin=GONE.encode()),
+        lethe("find", "--account", "-", *STORE, "--why", GONE, stdin=GONE.encode()),
+    ]
+    assert [done.code for done in calls] == [0, 0, 2, 2, 0, 2]
+    assert not Path("nowhere").exists()
+    text = "".join(path.read_text() for path in Path.cwd().rglob("audit-*.jsonl"))
+    for secret in (GONE, REQUEST):
+        assert secret not in text + "".join(done.out + done.err for done in calls)
+    subjects = {(entry["action"], entry["subject"], entry["outcome"]) for entry in _log()[1:]}
+    assert ("find", "request", "failed") in subjects
+    assert {action for action, _, _ in subjects} == {Action.FIND, Action.PSEUDONYM}
