@@ -155,3 +155,55 @@ def test_nothing_of_whom_it_is_about_is_in_the_log(lethe: Lethe) -> None:
     subjects = {(entry["action"], entry["subject"], entry["outcome"]) for entry in _log()[1:]}
     assert ("find", "request", "failed") in subjects
     assert {action for action, _, _ in subjects} == {Action.FIND, Action.PSEUDONYM}
+
+
+def _search(lethe: Lethe, term: str, *options: str) -> list[dict[str, Any]]:
+    done = lethe("search", "-", *options, *STORE, *WHY, stdin=f"{term}\n".encode())
+    assert done.code == (0 if done.out else 1), done.err
+    assert "Question" not in done.err
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_living_content_is_searched_and_the_term_is_kept_nowhere(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of text and regular expressions, by time, model and number; snippets only when asked for."""
+    with monkeypatch.context() as small:
+        small.setattr("pipeline.store.reading.PAGE_IDS", 5)
+        small.setattr("pipeline.store.reading._CHUNK_IDS", 2)
+        hits = _search(lethe, "weather in")
+    assert sorted(hit["request_id"] for hit in hits) == [f"req_{number:032x}" for number in range(12)]
+    assert {*hits[0]} == {"request_id", "received_at"}
+    assert len(_search(lethe, "WEATHER", "--ignore-case", "--limit", "5")) == 5
+    (hit,) = _search(lethe, r"Question (3|99)\b.*spring", "--regex", "--snippets")
+    assert (hit["request_id"], hit["snippet"]) == (REQUEST, "Question 3 about the weather in spring")
+    assert _search(lethe, "WEATHER") == []
+    assert _search(lethe, "weather", "--model", "other") == []
+    assert _search(lethe, "weather", "--until", "2h") == []
+    assert len(_search(lethe, "weather", "--since", "1d", "--endpoint", "/v1/chat/completions")) == 12
+    term = "(?=Question)CANARYTERM"
+    refused = lethe("search", "-", "--regex", *STORE, *WHY, stdin=term.encode())
+    wrong = lethe("search", term, *STORE, *WHY)
+    none = lethe("search", "-", "--model", term, *STORE, *WHY, stdin=term.encode())
+    assert [done.code for done in (refused, wrong, none)] == [2, 2, 2]
+    ends = [entry["counts"] for entry in _log() if (entry["action"], entry["outcome"]) == ("search", "done")]
+    assert ends[0] == {"scanned": 12, "found": 12, "content": 0}
+    assert ends[2] == {"scanned": 12, "found": 1, "content": 1}
+    text = json.dumps(_log()) + "".join(done.out + done.err for done in (refused, wrong, none))
+    assert not [word for word in ("CANARYTERM", "weather", "spring") if word in text]
+
+
+def test_the_content_of_one_request_is_opened(lethe: Lethe) -> None:
+    """As it is stored; into a new file that its owner alone can read; what is not there ends with 1."""
+    shown = lethe("open", "--request", "-", *STORE, *WHY, stdin=REQUEST.encode())
+    record = json.loads(shown.out)
+    assert record["body"]["request"]["messages"][0]["content"] == "Question 3 about the weather in spring"
+    assert lethe("open", "--request", "-", "--out", "one.json", *STORE, *WHY, stdin=REQUEST.encode()).out == ""
+    assert (json.loads(Path("one.json").read_text()), Path("one.json").stat().st_mode & 0o777) == (record, 0o600)
+    assert lethe("open", "--request", "-", "--out", "one.json", *STORE, *WHY, stdin=REQUEST.encode()).code == 2
+    missing = lethe("open", "--request", "-", *STORE, *WHY, stdin=f"req_{99:032x}".encode())
+    assert (missing.code, missing.out) == (1, "")
+    ends = [entry for entry in _log() if (entry["action"], entry["outcome"]) == ("open", "done")]
+    assert [(entry["subject"], entry["counts"]["content"]) for entry in ends] == [
+        ("request", 1),
+        ("request", 1),
+        ("request", 0),
+    ]

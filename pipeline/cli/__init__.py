@@ -11,6 +11,7 @@ from pipeline.cli import (
     aggregates,
     archive,
     audit_log,
+    content,
     demo,
     generate,
     keys,
@@ -59,6 +60,8 @@ app.command("export")(rights.export_command)
 app.command("find")(lookups.find_command)
 app.command("resolve")(lookups.resolve_command)
 app.command("pseudonym")(lookups.pseudonym_command)
+app.command("search")(content.search_command)
+app.command("open")(content.open_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)
 app.command("demo")(demo.demo_command)
