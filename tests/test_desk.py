@@ -1,6 +1,8 @@
 """The desk's look-ups, as its people call them: find, resolve and pseudonym, on record and not without end."""
 
 import json
+import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +10,12 @@ from typing import Any
 
 import pytest
 from cli_fixtures import Lethe, make_event, make_lethe, write_lines
+from store_fixtures import holds
 
 from pipeline.audit.entry import Action
+from pipeline.detect.spans import Span
 from pipeline.keys.keyfile import load_keyring
+from pipeline.policy.files import default_schemas_dir
 
 GONE, STAYS = "acct_5f0c77de21b94a08", "acct_77aa21b94a0801cd"
 REQUEST = f"req_{3:032x}"
@@ -207,3 +212,67 @@ def test_the_content_of_one_request_is_opened(lethe: Lethe) -> None:
         ("request", 1),
         ("request", 0),
     ]
+
+
+def _bodies(lethe: Lethe) -> dict[str, str]:
+    """Return what living content says, by request."""
+    return {hit["request_id"]: hit["snippet"] for hit in _search(lethe, "about", "--snippets")}
+
+
+class _Weather(_Nothing):
+    def find_spans(self, texts: Any, _own: object = ()) -> list[Any]:
+        return [[Span(m.start(), m.end(), "PERSON", 1.0, "test") for m in re.finditer("weather", t)] for t in texts]
+
+
+def test_a_gap_in_detection_is_closed_by_a_policy_of_a_higher_version(
+    lethe: Lethe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dry run changes nothing; then what was missed is redacted, on record; a second run has nothing to do."""
+    monkeypatch.setattr("pipeline.cli.edge.detector_of", lambda *_: _Weather())
+    same = lethe("rescrub", *STORE, *WHY)
+    assert (same.code, json.loads(same.out)["scanned"]) == (0, 0)
+    schemas = shutil.copytree(default_schemas_dir(), Path("schemas"))
+    main = json.loads((schemas / "policy.json").read_text())
+    (schemas / "policy.json").write_text(json.dumps(main | {"version": main["version"] + 1}))
+    monkeypatch.setenv("LETHE_SCHEMAS", "schemas")
+    before = _bodies(lethe)
+    dry = lethe("rescrub", "--since", "1d", "--dry-run", *STORE, *WHY)
+    counts = {"scanned": 12, "found": 12, "redactions": {"PERSON": 12}}
+    assert json.loads(dry.out) == counts | {"status": "dry run", "replaced": 0}
+    assert _bodies(lethe) == before
+    done = lethe("rescrub", "--since", "1d", *STORE, *WHY)
+    assert (done.code, json.loads(done.out)) == (0, counts | {"status": "complete", "replaced": 12}), done.err
+    assert {text.partition(" about ")[2] for text in _bodies(lethe).values()} == {"the <PERSON_1> in spring"}
+    assert json.loads(lethe("rescrub", *STORE, *WHY).out)["scanned"] == 0
+    assert not holds(Path("store"), b"weather")
+    ends = [entry["counts"] for entry in _log() if (entry["action"], entry["outcome"]) == ("rescrub", "done")]
+    assert ends[1:3] == [{"scanned": 12, "found": 12, "content": 0}, {"scanned": 12, "found": 12, "content": 12}]
+
+
+def test_content_is_purged_by_type_or_time_with_a_receipt_and_does_not_come_back(lethe: Lethe) -> None:
+    """Without --yes it counts; with it what is named goes, bytes included; the rest stays, and so do the records."""
+    marked = [make_event(number + 100) for number in range(3)]
+    for event in marked:
+        event["request"]["messages"][0]["content"] = f"MARKEDFORPURGE by {event['account']['email']} about nothing"
+    write_lines(Path("marked.jsonl"), marked)
+    assert lethe("run", "marked.jsonl", "--to", "chdb:store").code == 0
+    before = _bodies(lethe)
+    purge = ("purge", "--entity-type", "EMAIL_ADDRESS", *STORE, *WHY)
+    dry = lethe(*purge)
+    assert (dry.code, json.loads(dry.out)["records"], "--yes" in dry.err) == (0, 3, True)
+    assert _bodies(lethe) == before
+    done = lethe(*purge, "--yes", "--receipt", "p.json")
+    assert (done.code, done.out) == (0, "complete: p.json\n"), done.err
+    receipt = json.loads(lethe("receipt", "verify", "p.json", "--json").out)
+    (place,) = receipt["places"]
+    assert (place["name"], place["counts"]) == ("store:content:email_address", {"deleted": 3})
+    assert lethe(*purge, "--yes", "--receipt", "p.json").out == done.out
+    other = lethe("purge", "--since", "1d", "--yes", "--receipt", "p.json", *STORE, *WHY)
+    assert (other.code, "something else" in other.err) == (2, True)
+    assert lethe("run", "marked.jsonl", "--to", "chdb:store").code == 0
+    assert _bodies(lethe) == {one: text for one, text in before.items() if "MARKED" not in text}
+    assert not holds(Path("store"), b"MARKEDFORPURGE")
+    assert _find(lethe, "--account", marked[0]["account"]["id"])["operational"] == 4 + 3
+    assert [lethe("purge", *option, *STORE, *WHY).code for option in ((), ("--entity-type", "NONE"))] == [2, 2]
+    assert lethe("purge", "--since", "1d", "--yes", "--receipt", "all.json", *STORE, *WHY).code == 0
+    assert _bodies(lethe) == {}

@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,13 +35,16 @@ from pipeline.suppress import Subject
 from pipeline.topics.duration import parse_ms
 
 LINE_CHARS_MAX = 4096
+EXIT_PENDING = 3
 _DATABASE = "lethe"
+_POLL_S = 0.2
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 SinceOption = Annotated[
     str, typer.Option("--since", metavar="TIME", help="From then on: 2h (ago), 2026-11-23 or 2026-11-23T10:00:00Z.")
 ]
 UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Up to then, likewise; a day is its begin.")]
+WaitOption = Annotated[float, typer.Option("--wait-s", min=0.0, help="How long to wait until the bytes are gone.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, as in a pipe.")]
 
 
@@ -168,6 +172,16 @@ def time_of(name: str, text: str, now_ms: int) -> int | None:
         return None
     at_ms = parse_timestamp(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
     return max(0, now_ms - parse_ms(name, text)) if at_ms is None else at_ms
+
+
+def wait_until(is_done: Callable[[], bool], wait_s: float) -> bool:
+    """Ask again and again whether something is done, for so long at most."""
+    until_s = time.monotonic() + wait_s
+    while not is_done():
+        if time.monotonic() >= until_s:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def show(document: Mapping[str, object], title: str, *, as_json: bool) -> None:

@@ -31,7 +31,7 @@ class Selection:
 
     Attributes:
         since_ms: received then or later, epoch milliseconds; content has received_at to the minute.
-        until_ms: received before or at then.
+        until_ms: received before then.
         model, endpoint: values of their catalogues.
         entity: of which something was redacted, as the record counts it.
         below_version: made by a policy of a lower version.
@@ -48,7 +48,7 @@ class Selection:
         """Return a condition over rows of content, and its parameters."""
         conditions = {
             "received_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')": ("since", self.since_ms),
-            "received_at <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')": ("until", self.until_ms),
+            "received_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')": ("until", self.until_ms),
             "model = {model:String}": ("model", self.model or None),
             "endpoint = {endpoint:String}": ("endpoint", self.endpoint or None),
             "mapContains(redactions, {entity:String})": ("entity", self.entity or None),
@@ -63,7 +63,7 @@ class Selection:
         if range_ms is None:
             return True
         begin_ms, end_ms = range_ms
-        is_late = self.until_ms is not None and begin_ms > self.until_ms
+        is_late = self.until_ms is not None and begin_ms >= self.until_ms
         return not is_late and (self.since_ms is None or end_ms > self.since_ms)
 
 
