@@ -227,13 +227,16 @@ def test_a_gap_in_living_content_is_closed_bytes_included(store: Store, folder: 
 def test_a_killed_run_is_done_again(
     store: Store, folder: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Records that are replaced, and whose older bytes are there still, are found by the next run."""
-    newer = replace(policy, version=policy.version + 1, digest="f" * 16)
+    """Records that are replaced, and whose older bytes are there still, are found; what is off a list is `other`."""
+    content = replace(policy.content, is_valid=lambda fields: fields["model"] == "other")
+    newer = replace(policy, version=policy.version + 1, digest="f" * 16, content=content)
     with monkeypatch.context() as killed:
         killed.setattr("test_rescrub.finish_replacing", lambda *_: True)
         assert _rescrub(store, newer).replaced == 10
     assert _rescrub(store, newer) == Rescrubbed(30)
     assert not holds(folder, MISSED.encode())
+    models = store.query("SELECT DISTINCT model FROM content WHERE policy_version = 2").rows
+    assert (models, newer.version) == ([("other",)], 2)
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])

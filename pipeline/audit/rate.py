@@ -7,7 +7,7 @@ judged, so of two at the same moment neither is passed over.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.audit.entry import Action, Entry, Outcome
+from pipeline.audit.entry import Action, Entry, Operator, Outcome
 from pipeline.coarsen import DAY_MS, format_timestamp
 
 RATED = frozenset({
@@ -32,19 +32,18 @@ class Rates(NamedTuple):
     ids_day_max: int
 
 
-def find_excess(entries: Sequence[Entry], sequence: int, rates: Rates, now_ms: int) -> str:
-    """Say which bound an action goes beyond, "" for none.
+def find_excess(entries: Sequence[Entry], operator: Operator, rates: Rates, now_ms: int) -> str:
+    """Say which bound an operator has gone beyond, "" for none.
 
     An action is an operator's when the actor or the login is the same: another LETHE_ACTOR gives no other budget.
     What was refused does not count, so that it does not keep itself refused.
 
     Args:
-        entries: of the last `WINDOW_MS`, in any order.
-        sequence: of the entry that begins the action, one of these.
+        entries: of the last `WINDOW_MS`, in any order; that which begins the action is among them.
+        operator: who acts.
         rates: the bounds.
         now_ms: now, epoch milliseconds.
     """
-    own = next(entry for entry in entries if entry["sequence"] == sequence)
     refused = {entry["started"] for entry in entries if entry["outcome"] == Outcome.REFUSED}
     begun = [
         entry
@@ -52,7 +51,7 @@ def find_excess(entries: Sequence[Entry], sequence: int, rates: Rates, now_ms: i
         if entry["outcome"] == Outcome.STARTED
         and entry["action"] in RATED
         and entry["sequence"] not in refused
-        and (entry["actor"] == own["actor"] or entry["login"] == own["login"])
+        and (entry["actor"] == operator.actor or entry["login"] == operator.login)
     ]
     hour_ago = format_timestamp(now_ms - _HOUR_MS)  # timestamps of entries have one form, so they compare as text
     if sum(entry["at"] >= hour_ago for entry in begun) > rates.hour_max:

@@ -19,7 +19,6 @@ from pipeline.policy.load import Policy
 from pipeline.records import ContentRecord, Sealed
 from pipeline.rights.search import Hit, Search
 from pipeline.rights.term import make_finder
-from pipeline.seal import PlainSealer
 from pipeline.store.reading import Selection, read_record
 from pipeline.wire import content_bytes
 
@@ -54,11 +53,11 @@ def search_command(
         desk.time_of("--since", since, now_ms), desk.time_of("--until", until, now_ms), model, endpoint
     )
     with (
-        desk.acting(Action.SEARCH, why, ticket, options={"store": store}) as act,
+        desk.acting(edge.settings({"store": store}), Action.SEARCH, why, ticket) as act,
         desk.store_of(act) as eraser,
     ):
         _check_catalogues(act.policy, selection)
-        search = Search(eraser.store, eraser.table("content"), PlainSealer(), find)
+        search = Search(eraser.store, eraser.table("content"), act.opener, find)
         counts = act.tally.counts
         counts.update(found=0, content=0, scanned=0)
         try:
@@ -86,13 +85,13 @@ def open_command(
     """Show the content of one request, anonymized as it is stored: one JSON object. Exits with 1 when there is none."""
     named = desk.name_subject(request=request)
     with (
-        desk.acting(Action.OPEN, why, ticket, named, options={"store": store}) as act,
+        desk.acting(edge.settings({"store": store}), Action.OPEN, why, ticket, named) as act,
         desk.store_of(act) as eraser,
     ):
         record = read_record(eraser.store, eraser.table("content"), named.value)
         act.tally.counts["content"] = int(record is not None)
         if record is not None:
-            body = Sealed("json", PlainSealer().open(record.body, request_id=named.value))
+            body = Sealed("json", act.opener.open(record.body, request_id=named.value))
             _give(content_bytes(ContentRecord(named.value, record.fields, body)), out)
     if record is None:
         typer.echo("lethe: there is no content of that request: expired, erased, restricted or never there", err=True)

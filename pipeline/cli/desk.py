@@ -15,6 +15,7 @@ import typer
 from pipeline.audit.acting import Tally, audited
 from pipeline.audit.entry import Action
 from pipeline.audit.entry import Subject as AuditSubject
+from pipeline.audit.operator import find_operator
 from pipeline.audit.rate import WINDOW_MS, find_excess
 from pipeline.cli import edge
 from pipeline.cli.privilege import about, deed_of, open_log
@@ -26,6 +27,7 @@ from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy
 from pipeline.rights.erase import Named, StoreEraser
+from pipeline.seal import Opener, PlainSealer
 from pipeline.store.intake import make_tables, schemas_of
 from pipeline.store.opening import open_unswept
 from pipeline.store.sweep import sweep
@@ -57,39 +59,39 @@ class Acting:
         policy: in force.
         keys: all key epochs.
         tally: what the action says of itself.
+        opener: opens content.
     """
 
     settings: Settings
     policy: Policy
     keys: Keyring = field(repr=False)
     tally: Tally
+    opener: Opener
 
 
 @contextmanager
 def acting(
+    settings: Settings,
     action: Action,
     why: str,
     ticket: str,
     named: Named | None = None,
-    *,
-    options: Mapping[str, str] | None = None,
     counts: Mapping[str, int] | None = None,
 ) -> Iterator[Acting]:
     """Do a privileged action inside: on record before it begins and when it ends, refused where it is one too many.
 
     Args:
+        settings: of the process.
         action: what is done.
         why: the reason as it was given.
         ticket: where the reason is written down.
         named: whom it is about, or None.
-        options: settings given on the command line.
         counts: what is known of it before it begins.
 
     Raises:
         AuditFault: it cannot be recorded, and did not begin.
         ConfigError: the reason or ticket is none, or the operator has done as much as one may.
     """
-    settings = edge.settings(options)
     policy = edge.policy_of(settings)
     keys = load_keyring(Path(settings.keys))
     deed = deed_of(policy, action, why, ticket)
@@ -98,10 +100,11 @@ def acting(
     log = open_log(settings, policy)
     with audited(log, deed, counts) as tally:
         now_ms = edge.now_ms()
-        excess = find_excess(log.read_since(now_ms - WINDOW_MS), tally.sequence, settings.rates(), now_ms)
+        entries = log.read_since(now_ms - WINDOW_MS)
+        excess = find_excess(entries, find_operator(settings.actor), settings.rates(), now_ms)
         if excess:
             raise tally.refuse(ConfigError(f"{action} is refused: {excess}; that it was asked for is on record"))
-        yield Acting(settings, policy, keys, tally)
+        yield Acting(settings, policy, keys, tally, PlainSealer())
 
 
 @contextmanager

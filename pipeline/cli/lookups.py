@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -37,7 +38,7 @@ def find_command(
     """Say what a store has about a subject: how many records, from when, erased, restricted or held; no content."""
     named = desk.name_subject(account, api_key, request)
     with (
-        desk.acting(Action.FIND, why, ticket, named, options={"store": store}) as act,
+        desk.acting(edge.settings({"store": store}), Action.FIND, why, ticket, named) as act,
         desk.store_of(act) as eraser,
     ):
         finder = Finder(eraser)
@@ -73,7 +74,7 @@ def resolve_command(
     named = desk.name_subject(request=request)
     match = Match(None, 0)
     with (
-        desk.acting(Action.RESOLVE, why, ticket, named, options={"store": store}) as act,
+        desk.acting(edge.settings({"store": store}), Action.RESOLVE, why, ticket, named) as act,
         desk.store_of(act) as eraser,
         _lines_of(accounts) as lines,
     ):
@@ -100,10 +101,10 @@ def pseudonym_command(
     """
     if source != "-":
         raise ConfigError("ids are read from standard input: give -, and no id as an argument")
-    ids_max = edge.settings().desk_ids_day_max
-    ids = [one for one, _ in zip(desk.read_ids(sys.stdin), range(ids_max + 1), strict=False)]
+    settings = edge.settings()
+    ids = list(islice(desk.read_ids(sys.stdin), settings.desk_ids_day_max + 1))  # one too many is enough to refuse
     subject = Subject.API_KEY if api_key else Subject.ACCOUNT
-    with desk.acting(Action.PSEUDONYM, why, ticket, counts={"ids": len(ids)}) as act:
+    with desk.acting(settings, Action.PSEUDONYM, why, ticket, counts={"ids": len(ids)}) as act:
         field = pseudonym_field(act.policy, subject)
         for number, value in ids:
             line = {"line": number, "pseudonyms": act.keys.pseudonyms(field, value)}

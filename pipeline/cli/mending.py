@@ -19,7 +19,6 @@ from pipeline.receipts.model import Receipt, Status
 from pipeline.rights.purge import Purger, begin_purge
 from pipeline.rights.receipt import confirm
 from pipeline.rights.rescrub import Rescrubbed, Rescrubber
-from pipeline.seal import PlainSealer
 from pipeline.store.reading import Selection
 from pipeline.store.replacing import finish_replacing
 from pipeline.suppress import Subject
@@ -44,11 +43,11 @@ def rescrub_command(
     times = desk.time_of("--since", since, now_ms), desk.time_of("--until", until, now_ms)
     is_gone = True
     with (
-        desk.acting(Action.RESCRUB, why, ticket, options={"store": store}) as act,
+        desk.acting(edge.settings({"store": store}), Action.RESCRUB, why, ticket) as act,
         desk.store_of(act) as eraser,
     ):
         table = eraser.table("content")
-        rescrubber = Rescrubber(eraser.store, table, edge.core_of(act.settings, act.policy), PlainSealer(), edge.now_ms)
+        rescrubber = Rescrubber(eraser.store, table, edge.core_of(act.settings, act.policy), act.opener, edge.now_ms)
         others = rescrubber.count_others()
         try:
             rescrubber.run(*times, dry_run=dry_run, report=report)
@@ -95,7 +94,7 @@ def purge_command(
     if not (since or until or entity_type):
         raise ConfigError("say what is to be deleted: --since, --until or --entity-type")
     with (
-        desk.acting(Action.PURGE, why, ticket, options={"store": store}) as act,
+        desk.acting(edge.settings({"store": store}), Action.PURGE, why, ticket) as act,
         desk.store_of(act) as eraser,
     ):
         if entity_type and entity_type not in act.policy.catalogues["redactions"].mapping:

@@ -1,7 +1,7 @@
 """Deletes content by when it was received or by what was found in it, whoever it is of (design §8)."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from pipeline.audit.entry import Action
 from pipeline.coarsen import format_timestamp
@@ -18,7 +18,7 @@ from pipeline.store.erasure import (
     mask_records,
     purge_masked,
 )
-from pipeline.store.reading import Selection, partitions_of, read_ids
+from pipeline.store.reading import Selection, count_records, partitions_of, read_ids
 
 
 def begin_purge(selection: Selection, keys: Keyring, now_ms: int, policy: Policy) -> Receipt:
@@ -55,9 +55,10 @@ class Purger:
         self._pseudonym_of = pseudonym_of
 
     def count(self, selection: Selection) -> dict[str, int]:
-        """Return how many records are selected, by UTC day of their partition or by its month."""
-        counts = {partition: sum(map(len, pages)) for partition, pages in self._pages(selection)}
-        return {partition: count for partition, count in sorted(counts.items()) if count}
+        """Return how many records are selected, by the UTC day or month that the store keeps them in."""
+        store, table = self._store, self._table
+        found = {one: count_records(store, table, one, selection) for one in partitions_of(store, table, selection)}
+        return {partition: count for partition, count in sorted(found.items()) if count}
 
     def purge(self, selection: Selection, now_ms: int) -> int:
         """Hide what is selected from every reader, for good, and return how much; `finish` takes the bytes.
@@ -69,8 +70,8 @@ class Purger:
         """
         ensure_tombstones(self._store, self._table.bound_ms)
         deleted = 0
-        for _, pages in self._pages(selection):
-            for ids in pages:
+        for partition in partitions_of(self._store, self._table, selection):
+            for ids in read_ids(self._store, self._table, partition, selection):
                 add_tombstones(self._store, [self._pseudonym_of(one) for one in ids], now_ms, is_whole=False)
                 deleted += mask_records(self._store, self._table, ids)
         return deleted
@@ -79,7 +80,3 @@ class Purger:
         """Have parts rewritten without what is hidden, and say whether all bytes are gone; ask again until they are."""
         purge_masked(self._store, self._table)
         return not count_lingering(self._store, self._table)
-
-    def _pages(self, selection: Selection) -> Iterator[tuple[str, Iterator[list[str]]]]:
-        for partition in partitions_of(self._store, self._table, selection):
-            yield partition, read_ids(self._store, self._table, partition, selection)

@@ -90,6 +90,13 @@ def partitions_of(store: Store, table: Table, selection: Selection) -> list[str]
     return [partition for partition in reversed(found) if selection.reaches(partition)]
 
 
+def count_records(store: Store, table: Table, partition: str, selection: Selection) -> int:
+    """Return how much of what is selected a partition has."""
+    where, parameters = selection.where()
+    sql = f"SELECT count() FROM {table.name} FINAL WHERE _partition_id = {{partition:String}} AND {where}"  # noqa: S608
+    return int(store.query(sql, {**parameters, "partition": partition}).rows[0][0])
+
+
 def read_ids(store: Store, table: Table, partition: str, selection: Selection) -> Iterator[list[str]]:
     """Yield the ids of what is selected in a partition, in order, page by page."""
     for page in _pages(store, table, partition, selection, "0"):
