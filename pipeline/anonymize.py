@@ -135,19 +135,38 @@ def _content(request_id: str, values: dict[str, Any], times: Times, core: Core, 
     scrubbed = scrub(_body(values, plan), own, policy, core.table, core.detector)
     facts.redactions = scrubbed.redactions
     facts.dropped_fields += scrubbed.dropped
-    body = scrubbed.body
-    data = encode(body)
-    if is_oversize(data, policy.limits.event_bytes_max):
-        facts.content_outcome = "oversize"
-        body = {name: REDACTED for name in body if name != "error"}
-        data = encode(body)
     fields = plan.content.fill(values, times)
     fields["redactions"] = facts.redactions
-    fields["body"] = body
-    check_record(fields, policy.content)
-    del fields["body"]
-    sealed = core.sealer.seal(data, request_id=request_id, received_at_ms=times.received_at_ms)
-    return ContentRecord(request_id, fields, sealed)
+    record, is_whole = seal_content(request_id, fields, scrubbed.body, times.received_at_ms, core)
+    if not is_whole:
+        facts.content_outcome = "oversize"
+    return record
+
+
+def seal_content(
+    request_id: str, fields: dict[str, Any], body: dict[str, Any], received_at_ms: int, core: Core
+) -> tuple[ContentRecord, bool]:
+    """Check and seal one scrubbed body; return its record, and whether the body went in whole.
+
+    Args:
+        request_id: identity of the record.
+        fields: its clear fields.
+        body: scrubbed; replaced whole where it grew past what a sink takes.
+        received_at_ms: when its request came in.
+        core: policy and sealer.
+
+    Raises:
+        InvalidEvent: the record does not hold to its schema.
+    """
+    policy = core.policy
+    data = encode(body)
+    is_whole = not is_oversize(data, policy.limits.event_bytes_max)
+    if not is_whole:
+        body = {name: REDACTED for name in body if name != "error"}
+        data = encode(body)
+    check_record({**fields, "body": body}, policy.content)
+    sealed = core.sealer.seal(data, request_id=request_id, received_at_ms=received_at_ms)
+    return ContentRecord(request_id, fields, sealed), is_whole
 
 
 def _body(values: dict[str, Any], plan: Plan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from pipeline.audit.rate import Rates
 from pipeline.config_types import ACTOR, HOST, duration, flag, name, parse, text, whole
 from pipeline.errors import ConfigError
 from pipeline.policy.lint_sinks import SINKS
@@ -44,6 +45,10 @@ class Settings:
     audit: str = text("lethe-audit", "folder of the audit log")
     actor: str = name("", "who acts, in the audit log; empty: the login", ACTOR)
     receipt_key: str = text("lethe.receipt-key.json", "path of the key that signs receipts and checkpoints")
+    # More than one look-up a minute is no person reading; whoever walks through accounts is stopped within the hour.
+    desk_hour_max: int = whole(60, (1, 1_000_000), "actions", "privileged look-ups of one operator within an hour")
+    desk_day_max: int = whole(240, (1, 1_000_000), "actions", "likewise within 24 hours")
+    desk_ids_day_max: int = whole(10_000, (1, 100_000_000), "ids", "pseudonyms that one operator may ask for a day")
     batch_events_max: int = whole(5000, (1, 1_000_000), "events", "events a write into a sink")
     # Below 5 a group tells of its members what "a group" was to hide; at 90 percent the rest of one is hardly there.
     aggregate_min_accounts: int = whole(10, (5, 1_000_000), "accounts", "fewest accounts of a group in aggregates")
@@ -111,6 +116,10 @@ class Settings:
     def fold_rules(self) -> Rules:
         """Return when a group may be shown in aggregates."""
         return Rules(self.aggregate_min_accounts, self.aggregate_share_max)
+
+    def rates(self) -> Rates:
+        """Return what one operator may do at the desk."""
+        return Rates(self.desk_hour_max, self.desk_day_max, self.desk_ids_day_max)
 
     def wishes(self) -> Wishes:
         """Return what the topics are derived with, as far as it is a setting."""

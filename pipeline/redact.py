@@ -5,7 +5,7 @@ dialogue still reads (design §6). Where the input has such a literal itself, a 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.fold import decode, fold
@@ -16,6 +16,8 @@ REDACTED = "<REDACTED>"
 _FORM = r"(?:[A-Z]+(?:_[A-Z]+)*_\d+|REDACTED|OPAQUE|(?:TOKENS|VECTOR) \d+|MEDIA(?: [^<>]*)?)>"
 _LITERAL = re.compile(rf"<(?=\\*{_FORM})")
 _ESCAPED = re.compile(rf"<\\(?=\\*{_FORM})")
+_PLACEHOLDER = re.compile(f"<{_FORM}")
+_NUMBERED = re.compile(r"<([A-Z]+(?:_[A-Z]+)*)_([0-9]{1,9})>")
 _GAPS = re.compile(r"[\W_]+")
 
 
@@ -26,11 +28,12 @@ class Placeholders:
         counts: how many times something was replaced, by entity type.
     """
 
-    def __init__(self, table: EntityTable) -> None:
+    def __init__(self, table: EntityTable, last: Mapping[str, int] | None = None) -> None:
+        """Begin; ``last`` are the highest numbers that are given already, by label."""
         self.counts: dict[str, int] = {}
         self._table = table
         self._given: dict[tuple[str, str], str] = {}
-        self._last: dict[str, int] = {}
+        self._last: dict[str, int] = dict(last or {})
 
     def label(self, entity: str, value: str) -> str:
         """Return the placeholder of a value, and count it. A type that is not on the list is just redacted."""
@@ -80,6 +83,50 @@ def escape(text: str) -> str:
     if "<" not in text or not _LITERAL.search(text):
         return text
     return _LITERAL.sub(r"<\\", text)
+
+
+def redact_again(text: str, spans: Sequence[Span], placeholders: Placeholders) -> str:
+    """Return a text that was redacted before with each span replaced too, its placeholders and escapes as they are.
+
+    What of a span is a placeholder stays one; a rest without a letter or digit says nothing and stays as well.
+
+    Args:
+        text: what `redact` returned; the very same object is returned when nothing changes.
+        spans: disjoint and sorted, in this text.
+        placeholders: of the request, going on from the numbers that it has.
+    """
+    parts: list[str] = []
+    position = 0
+    for start, end, entity in _between_placeholders(text, spans):
+        parts += [text[position:start], placeholders.label(entity, text[start:end])]
+        position = end
+    return "".join([*parts, text[position:]]) if parts else text
+
+
+def _between_placeholders(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and entity of what spans cover between placeholders, without the space around it."""
+    kept = [match.span() for match in _PLACEHOLDER.finditer(text)] if "<" in text else []
+    for span in spans:
+        inside = [(low, high) for low, high in kept if low < span.end and high > span.start]
+        starts = [span.start, *(high for _, high in inside)]
+        ends = [*(low for low, _ in inside), span.end]
+        for start, end in zip(starts, ends, strict=True):
+            piece = text[start:end] if start < end else ""
+            if any(map(str.isalnum, piece)):
+                yield start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip()), span.entity
+
+
+def is_placeholder(text: str) -> bool:
+    """Tell whether a redacted text is one placeholder as a whole."""
+    return text[:1] == "<" and _PLACEHOLDER.fullmatch(text) is not None
+
+
+def highest_numbers(text: str) -> dict[str, int]:
+    """Return the highest number of each label among the placeholders of a redacted text, or of JSON that holds some."""
+    last: dict[str, int] = {}
+    for label, number in _NUMBERED.findall(text):
+        last[label] = max(last.get(label, 0), int(number))
+    return last
 
 
 def unescape(text: str) -> str:

@@ -30,14 +30,14 @@ LAYERS = [
     {"pipeline.archive"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
-# Each big library has one door; Presidio a second one, behind which its models are loaded.
+# Each big library has one door; Presidio a second one, behind which its models are loaded, and Hyperscan one for terms.
 DOORS = {
     "jsonschema_rs": {"pipeline.policy.validator"},
     "presidio_analyzer": {"pipeline.detect.presidio", "pipeline.detect.nerchild"},
     "spacy": set(),
     "tldextract": {"pipeline.detect.presidio"},
     "regex": {"pipeline.detect.presidio"},
-    "hyperscan": {"pipeline.detect.scan"},
+    "hyperscan": {"pipeline.detect.scan", "pipeline.rights.term"},
     "yaml": {"pipeline.policy.files"},
     "phonenumbers": {"pipeline.detect.phones"},
     "stdnum": {"pipeline.detect.checksums"},

@@ -1,7 +1,7 @@
 """How a command does what is privileged: an entry before it, and one after, whatever became of it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from pipeline.audit.entry import AuditFault, Deed, Outcome
@@ -30,18 +30,20 @@ class Tally:
 
 
 @contextmanager
-def audited(log: AuditLog, deed: Deed) -> Iterator[Tally]:
+def audited(log: AuditLog, deed: Deed, counts: Mapping[str, int] | None = None) -> Iterator[Tally]:
     """Do a privileged action inside: it is on record before it begins, and its end after it.
 
     Args:
         log: where.
         deed: what, why and about whom.
+        counts: what is known before it begins, by names of the catalogue audit_counts.
 
     Raises:
         AuditFault: it could not be recorded that the action begins, and it did not begin; or it was done, and only
             that could not be recorded.
     """
-    tally = Tally(_record(log, deed, Outcome.STARTED, "nothing was done"))
+    tally = Tally(_record(log, deed, Outcome.STARTED, "nothing was done", None, counts))
+    tally.counts.update(counts or {})
     try:
         yield tally
     except BaseException:  # Ctrl-C ends an action too
@@ -49,12 +51,13 @@ def audited(log: AuditLog, deed: Deed) -> Iterator[Tally]:
         with suppress(AuditFault):  # the action's own error is told; the chain shows what began and did not end
             log.append(deed, outcome, started=tally.sequence, counts=tally.counts)
         raise
-    _record(log, deed, Outcome.DONE, "the action was done, and its end is not on record", tally)
+    _record(log, deed, Outcome.DONE, "the action was done, and its end is not on record", tally.sequence, tally.counts)
 
 
-def _record(log: AuditLog, deed: Deed, outcome: Outcome, otherwise: str, tally: Tally | None = None) -> int:
+def _record(
+    log: AuditLog, deed: Deed, outcome: Outcome, otherwise: str, started: int | None, counts: Mapping[str, int] | None
+) -> int:
     """Write an entry, or say what became of the action without it."""
-    started, counts = (None, None) if tally is None else (tally.sequence, tally.counts)
     try:
         return log.append(deed, outcome, started=started, counts=counts)
     except AuditFault as error:

@@ -15,6 +15,7 @@ from pipeline.audit.entry import (
     Action,
     AuditFault,
     Deed,
+    Entry,
     Head,
     Operator,
     Outcome,
@@ -31,10 +32,12 @@ from pipeline.audit.segments import (
     is_due,
     locked,
     prepare_folder,
+    read_backwards,
     read_tail,
     segment_name,
     segments_of,
 )
+from pipeline.coarsen import format_timestamp
 from pipeline.keys.privatefile import sync_folder
 from pipeline.keys.signing import Signer
 from pipeline.policy.model import RecordSchema
@@ -105,6 +108,29 @@ class AuditLog:
         prepare_folder(self._folder)
         with locked(self._folder):
             return self._writer().write(_CHECKPOINT, Outcome.DONE)
+
+    def read_since(self, since_ms: int) -> list[Entry]:
+        """Return the entries from a time on, the newest first; back to the first that is older.
+
+        Args:
+            since_ms: epoch milliseconds.
+
+        Raises:
+            AuditFault: the log cannot be read, or has there what is no entry.
+        """
+        since = format_timestamp(since_ms)
+        found: list[Entry] = []
+        check_folder(self._folder)
+        with locked(self._folder):
+            for path in reversed(segments_of(self._folder)):
+                for line in read_backwards(path):
+                    entry = parse_entry(line, self._sign.schema)
+                    if isinstance(entry, str):
+                        raise AuditFault(f"the audit log does not hold ({path}: an entry {entry})")
+                    if entry["at"] < since:
+                        return found
+                    found.append(entry)
+        return found
 
     def expire(self, bound_ms: int, deed: Deed) -> int:
         """Delete the segments that are due; entries before and after say so. Return how many.

@@ -18,6 +18,7 @@ SLACK_MS = DAY_MS
 
 _NAME = re.compile(r"audit-([0-9]{4})(0[1-9]|1[0-2])\.jsonl", re.ASCII)
 _TAIL_BYTES = 2 * (ENTRY_BYTES_MAX + 1)
+_BLOCK_BYTES = 16 * ENTRY_BYTES_MAX
 
 
 class Tail(NamedTuple):
@@ -114,6 +115,31 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
                 piece = file.readline(ENTRY_BYTES_MAX + 2)
                 ends = piece.endswith(b"\n")
             yield line.removesuffix(b"\n"), ends
+
+
+def read_backwards(path: Path) -> Iterator[bytes]:
+    """Yield the whole lines of a segment without their ends, the last one first.
+
+    Raises:
+        AuditFault: it cannot be read, is open to others, or has a line longer than any entry.
+    """
+    pieces = _pieces_backwards(path)
+    next(pieces)  # what follows the last end is no whole line
+    yield from pieces
+
+
+def _pieces_backwards(path: Path) -> Iterator[bytes]:
+    """Yield what stands between the ends of lines, from the end of a file on."""
+    with opened(path, os.O_RDONLY) as descriptor:
+        position, rest = os.fstat(descriptor).st_size, b""
+        while position:
+            size = min(position, _BLOCK_BYTES)
+            position -= size
+            rest, *lines = (os.pread(descriptor, size, position) + rest).split(b"\n")
+            yield from reversed(lines)
+            if len(rest) > _BLOCK_BYTES:
+                raise AuditFault(f"{path} has what is no entry: `lethe audit-log verify` says more")
+        yield rest
 
 
 def append_line(path: Path, line: bytes, size: int) -> None:

@@ -11,9 +11,12 @@ from pipeline.cli import (
     aggregates,
     archive,
     audit_log,
+    content,
     demo,
     generate,
     keys,
+    lookups,
+    mending,
     policy,
     receipt,
     rejected,
@@ -36,9 +39,10 @@ app = typer.Typer(
     name="lethe",
     help="Streaming anonymization pipeline for LLM API traffic.",
     epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, demo, "
-    "topics verify, retention, audit-log verify, receipt verify), or nobody reads the output any more; 2 an argument, "
-    "input, setting, key or sink is wrong or failed; 3 changes are pending (topics plan, topics apply, store migrate "
-    "--plan) or bytes are still there (erase); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
+    "topics verify, retention, audit-log verify, receipt verify), nothing is found (resolve, search, open), or nobody "
+    "reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; 3 changes are pending "
+    "(topics plan, topics apply, store migrate --plan) or bytes are still there (erase, rescrub, purge); 4 rejections "
+    "flood (worker); 70 a defect of lethe; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,
@@ -55,6 +59,13 @@ app.command("run")(run.run_command)
 app.command("erase")(rights.erase_command)
 app.command("restrict")(rights.restrict_command)
 app.command("export")(rights.export_command)
+app.command("find")(lookups.find_command)
+app.command("resolve")(lookups.resolve_command)
+app.command("pseudonym")(lookups.pseudonym_command)
+app.command("search")(content.search_command)
+app.command("open")(content.open_command)
+app.command("rescrub")(mending.rescrub_command)
+app.command("purge")(mending.purge_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)
 app.command("demo")(demo.demo_command)

@@ -60,7 +60,7 @@ def scrub(
     return Scrubbed(copy, dict(sorted(counts.items())) if counts else counts, walk.dropped)
 
 
-def _find_spans(
+def find_spans(
     detector: Detector, texts: Sequence[str], own: Sequence[OwnIdentifier]
 ) -> Sequence[Sequence[Span] | None]:
     """Ask the detector; one that fails, or answers for other texts than it was asked about, has seen none of them."""
@@ -88,7 +88,7 @@ def _replace_texts(
     """Return each text's replacement: the very same object where nothing had to change."""
     texts, forced = walk.texts, walk.forced
     seen = ["" if index in forced else text for index, text in enumerate(texts)] if forced else texts
-    found = _find_spans(detector, seen, own)
+    found = find_spans(detector, seen, own)
     own_found = find_own(seen, own, policy.common_words)
     replaced: list[str] = []
     for index, text in enumerate(texts):

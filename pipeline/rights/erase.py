@@ -102,7 +102,7 @@ class StoreEraser:
         ensure_tombstones(self.store, self.policy.sinks["content"].retention_ms)
         tombstones = [self.keys.suppression(Subject.REQUEST, one) for one in request_ids]
         add_tombstones(self.store, tombstones, now_ms, is_whole=operational is Operational.DELETE)
-        content = mask_records(self.store, self._table("content"), request_ids)
+        content = mask_records(self.store, self.table("content"), request_ids)
         return Erased(len(request_ids), content, self._change_operational(operational, request_ids))
 
     def requests_of(self, named: Named, until_ms: int) -> list[str]:
@@ -113,31 +113,37 @@ class StoreEraser:
         """
         if named.subject is Subject.REQUEST:
             return [named.value]
-        field = self._field_of(named.subject)
+        field = pseudonym_field(self.policy, named.subject)
         pseudonyms = self.keys.pseudonyms(field, named.value)
-        return find_requests(self.store, self._table("operational"), field, pseudonyms, until_ms)
+        return find_requests(self.store, self.table("operational"), field, pseudonyms, until_ms)
 
     def finish(self, operational: Operational) -> bool:
         """Have parts rewritten without what is hidden, and say whether all bytes are gone; ask again until they are."""
-        content = self._table("content")
+        content = self.table("content")
         purge_masked(self.store, content)
-        changed = [content] if operational is Operational.KEEP else [content, self._table("operational")]
+        changed = [content] if operational is Operational.KEEP else [content, self.table("operational")]
         return not any(count_lingering(self.store, table) for table in changed)
 
     def _change_operational(self, operational: Operational, request_ids: Sequence[str]) -> int:
-        table = self._table("operational")
+        table = self.table("operational")
         if operational is Operational.UNLINK:
             return unlink_records(self.store, table, referring_fields(self.policy.shape), request_ids)
         return delete_records(self.store, table, request_ids) if operational is Operational.DELETE else 0
 
-    def _field_of(self, subject: Subject) -> str:
-        """Return the operational field that holds a subject's pseudonym."""
-        for rule in self.policy.shape.rules.values():
-            for target in rule.targets:
-                if rule.role is _ROLES[subject] and (target.record, target.how) == ("operational", "pseudonym"):
-                    return target.field
-        raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: erase by request")
-
-    def _table(self, name: str) -> Table:
+    def table(self, name: str) -> Table:
+        """Return the table of a stored sink."""
         tables = make_tables(schemas_of(self.policy), self.policy.sinks)
         return next(table for table in tables if table.sink == name)
+
+
+def pseudonym_field(policy: Policy, subject: Subject) -> str:
+    """Return the operational field that holds the pseudonym of an account or API key.
+
+    Raises:
+        ConfigError: the policy has none.
+    """
+    for rule in policy.shape.rules.values():
+        for target in rule.targets:
+            if rule.role is _ROLES[subject] and (target.record, target.how) == ("operational", "pseudonym"):
+                return target.field
+    raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: name requests instead")

@@ -7,7 +7,6 @@ through an opener. A folder is complete when it has its manifest, which is writt
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pipeline.rights.erase import Named, StoreEraser
 from pipeline.seal import Opener
 from pipeline.store.client import Store
 from pipeline.store.ddl import encoding_column
+from pipeline.store.reading import plain_value
 
 MANIFEST = "manifest.json"
 _KEYS_A_QUERY = 500
@@ -89,11 +89,7 @@ class Exporter:
         for start in range(0, len(request_ids), _KEYS_A_QUERY):
             some = list(request_ids[start : start + _KEYS_A_QUERY])
             for values in self._store.query(sql, {"ids": some}, binary=bodies).rows:
-                yield dict(zip(names, map(_plain, values), strict=True))
-
-
-def _plain(value: Any) -> Any:
-    return format_timestamp(round(value.timestamp() * 1000)) if isinstance(value, datetime) else value
+                yield dict(zip(names, map(plain_value, values), strict=True))
 
 
 def _make_empty(folder: Path) -> None:

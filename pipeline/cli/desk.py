@@ -1,0 +1,199 @@
+"""What the desk's commands share: they act on a store that is there, on record, no oftener than a person does."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from pipeline.audit.acting import Tally, audited
+from pipeline.audit.entry import Action
+from pipeline.audit.entry import Subject as AuditSubject
+from pipeline.audit.operator import find_operator
+from pipeline.audit.rate import WINDOW_MS, find_excess
+from pipeline.cli import edge
+from pipeline.cli.privilege import about, deed_of, open_log
+from pipeline.cli.report import make_table, show_table
+from pipeline.coarsen import parse_timestamp
+from pipeline.config import Settings
+from pipeline.errors import ConfigError
+from pipeline.keys.keyfile import load_keyring
+from pipeline.keys.keyring import Keyring
+from pipeline.policy.load import Policy
+from pipeline.rights.erase import Named, StoreEraser
+from pipeline.seal import Opener, PlainSealer
+from pipeline.store.intake import make_tables, schemas_of
+from pipeline.store.opening import open_unswept
+from pipeline.store.sweep import sweep
+from pipeline.store.tables import ensure_tables
+from pipeline.store.url import EmbeddedTarget, parse_store_url
+from pipeline.suppress import Subject
+from pipeline.topics.duration import parse_ms
+
+LINE_CHARS_MAX = 4096
+EXIT_PENDING = 3
+_DATABASE = "lethe"
+_POLL_S = 0.2
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+SinceOption = Annotated[
+    str, typer.Option("--since", metavar="TIME", help="From then on: 2h (ago), 2026-11-23 or 2026-11-23T10:00:00Z.")
+]
+UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Up to then, likewise; a day is its begin.")]
+WaitOption = Annotated[float, typer.Option("--wait-s", min=0.0, help="How long to wait until the bytes are gone.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON, as in a pipe.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """A privileged action that is under way.
+
+    Attributes:
+        settings: of the process.
+        policy: in force.
+        keys: all key epochs.
+        tally: what the action says of itself.
+        opener: opens content.
+    """
+
+    settings: Settings
+    policy: Policy
+    keys: Keyring = field(repr=False)
+    tally: Tally
+    opener: Opener
+
+
+@contextmanager
+def acting(
+    settings: Settings,
+    action: Action,
+    why: str,
+    ticket: str,
+    named: Named | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> Iterator[Acting]:
+    """Do a privileged action inside: on record before it begins and when it ends, refused where it is one too many.
+
+    Args:
+        settings: of the process.
+        action: what is done.
+        why: the reason as it was given.
+        ticket: where the reason is written down.
+        named: whom it is about, or None.
+        counts: what is known of it before it begins.
+
+    Raises:
+        AuditFault: it cannot be recorded, and did not begin.
+        ConfigError: the reason or ticket is none, or the operator has done as much as one may.
+    """
+    policy = edge.policy_of(settings)
+    keys = load_keyring(Path(settings.keys))
+    deed = deed_of(policy, action, why, ticket)
+    if named is not None:
+        deed = about(deed, settings, AuditSubject(str(named.subject)), named.value)
+    log = open_log(settings, policy)
+    with audited(log, deed, counts) as tally:
+        now_ms = edge.now_ms()
+        entries = log.read_since(now_ms - WINDOW_MS)
+        excess = find_excess(entries, find_operator(settings.actor), settings.rates(), now_ms)
+        if excess:
+            raise tally.refuse(ConfigError(f"{action} is refused: {excess}; that it was asked for is on record"))
+        yield Acting(settings, policy, keys, tally, PlainSealer())
+
+
+@contextmanager
+def store_of(act: Acting) -> Iterator[StoreEraser]:
+    """Open the store that the settings name, if there is one: an empty answer of a new one would be a wrong one.
+
+    Raises:
+        ConfigError: there is none, it is in use, or of another schema.
+        SinkUnavailable: it cannot be reached, or refused.
+    """
+    url = act.settings.store
+    with open_unswept(url, database=_DATABASE, tidy=True) as store:
+        if isinstance(parse_store_url(url, database=_DATABASE), EmbeddedTarget):
+            sweep(store, edge.now_ms())
+        ensure_tables(store, make_tables(schemas_of(act.policy), act.policy.sinks))
+        yield StoreEraser(store, act.policy, act.keys)
+
+
+def name_subject(account: str = "", api_key: str = "", request: str = "") -> Named:
+    """Return the one subject that the options name; ``-`` reads its id from the first line of standard input.
+
+    Raises:
+        ConfigError: none or several are named, or there is no id.
+    """
+    options = {Subject.ACCOUNT: account, Subject.API_KEY: api_key, Subject.REQUEST: request}
+    given = [(subject, value) for subject, value in options.items() if value]
+    if len(given) != 1:
+        raise ConfigError("name one subject, with - to read its id from standard input")
+    ((subject, value),) = given
+    if value == "-":
+        value = read_line()
+    return Named(subject, value)
+
+
+def read_line() -> str:
+    """Return the first line of standard input, without what surrounds it.
+
+    Raises:
+        ConfigError: it is empty, or too long to be an id or a term.
+    """
+    line = sys.stdin.readline(LINE_CHARS_MAX + 1)
+    if len(line) > LINE_CHARS_MAX:
+        raise ConfigError(f"standard input: a line is longer than {LINE_CHARS_MAX} characters")
+    if not line.strip():
+        raise ConfigError("standard input has no line")
+    return line.strip()
+
+
+def read_ids(source: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield the number of each line, from 1, and the id in it; blank lines are left out."""
+    for number, line in enumerate(source, 1):
+        if value := line.strip():
+            yield number, value
+
+
+def time_of(name: str, text: str, now_ms: int) -> int | None:
+    """Return a time as epoch milliseconds, None for none.
+
+    Args:
+        name: what an error calls it.
+        text: a duration until now, a day, an RFC 3339 time, or "".
+        now_ms: now, epoch milliseconds.
+
+    Raises:
+        ConfigError: it is none of these; the text does not repeat it.
+    """
+    if not text:
+        return None
+    at_ms = parse_timestamp(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
+    return max(0, now_ms - parse_ms(name, text)) if at_ms is None else at_ms
+
+
+def wait_until(is_done: Callable[[], bool], wait_s: float) -> bool:
+    """Ask again and again whether something is done, for so long at most."""
+    until_s = time.monotonic() + wait_s
+    while not is_done():
+        if time.monotonic() >= until_s:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def show(document: Mapping[str, object], title: str, *, as_json: bool) -> None:
+    """Show a flat document: a table on a terminal, a line of JSON in a pipe."""
+    console = edge.console()
+    if as_json or not console.is_terminal:
+        typer.echo(orjson.dumps(document).decode())
+        return
+    table = make_table(console, "what", "", words=("what",))
+    for name, value in document.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    show_table(console, title, table)

@@ -1,0 +1,87 @@
+"""Looks for a term in living content, for the abuse desk: in what bodies say, once they are opened."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from pipeline.rights.term import Find
+from pipeline.seal import Opener
+from pipeline.store.client import Store
+from pipeline.store.ddl import Table
+from pipeline.store.reading import Selection, partitions_of, read_content
+
+_AROUND_CHARS = 60
+_TERM_CHARS_MAX = 200
+
+
+class Hit(NamedTuple):
+    """A record in which the term is.
+
+    Attributes:
+        request_id: whose.
+        minute: when the request came in.
+        snippet: the text around its first place there, as it is stored: anonymized.
+    """
+
+    request_id: str
+    minute: str
+    snippet: str
+
+    def __repr__(self) -> str:
+        return f"Hit({self.request_id})"
+
+
+class Search:
+    """One search.
+
+    Attributes:
+        scanned: how many records were looked at so far.
+    """
+
+    def __init__(self, store: Store, table: Table, opener: Opener, find: Find) -> None:
+        """Take an open store, its table of content, what opens bodies, and what finds the term."""
+        self.scanned = 0
+        self._store = store
+        self._table = table
+        self._opener = opener
+        self._find = find
+
+    def run(self, selection: Selection) -> Iterator[Hit]:
+        """Yield the records that have the term, the newest day first; whoever has enough stops asking.
+
+        Raises:
+            KeyringError: content is sealed with a key that the opener does not have.
+            SinkUnavailable: the store did not answer, or refused.
+        """
+        for partition in partitions_of(self._store, self._table, selection):
+            for records in read_content(self._store, self._table, partition, selection):
+                for record in records:
+                    self.scanned += 1
+                    body = orjson.loads(self._opener.open(record.body, request_id=record.request_id))
+                    snippet = self._snippet(body)
+                    if snippet is not None:
+                        yield Hit(record.request_id, str(record.fields["received_at"]), snippet)
+
+    def _snippet(self, body: Any) -> str | None:
+        """Return the text around the term's first place in a body, None where it has none."""
+        for text in texts_of(body):
+            place = self._find(text)
+            if place is not None:
+                start = max(0, place[0] - _AROUND_CHARS)
+                end = min(place[1], place[0] + _TERM_CHARS_MAX) + _AROUND_CHARS
+                return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+        return None
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield every text of a decoded body, names of members included, in order."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            waiting.extend(part for member in reversed(one.items()) for part in reversed(member))
+        elif isinstance(one, list):
+            waiting.extend(reversed(one))
