@@ -13,7 +13,7 @@ MODULES = sorted((ROOT / "pipeline").rglob("*.py"))
 LAYERS = [
     {"pipeline", "pipeline.errors", "pipeline.records"},
     {"pipeline.codec", "pipeline.policy", "pipeline.coarsen", "pipeline.pseudonym", "pipeline.seal"},
-    {"pipeline.useragent", "pipeline.keys", "pipeline.detect", "pipeline.redact", "pipeline.suppress"},
+    {"pipeline.useragent", "pipeline.keys", "pipeline.detect", "pipeline.redact", "pipeline.suppress", "pipeline.applied"},
     {"pipeline.extract", "pipeline.transform", "pipeline.plan", "pipeline.content"},
     {"pipeline.egress"},
     {"pipeline.rejects"},
@@ -82,7 +82,7 @@ PURE = [
         "pipeline.retention",
         "pipeline.usage.folding",
     ),
-    *("pipeline.suppress", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
+    *("pipeline.suppress", "pipeline.applied", "pipeline.tally", "pipeline.worker.admit", "pipeline.worker.batches"),
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
     *("pipeline.worker.slices", "pipeline.worker.watermark"),
     *("pipeline.archive.decode", "pipeline.archive.batch"),
