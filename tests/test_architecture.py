@@ -13,7 +13,14 @@ MODULES = sorted((ROOT / "pipeline").rglob("*.py"))
 LAYERS = [
     {"pipeline", "pipeline.errors", "pipeline.records"},
     {"pipeline.codec", "pipeline.policy", "pipeline.coarsen", "pipeline.pseudonym", "pipeline.seal"},
-    {"pipeline.useragent", "pipeline.keys", "pipeline.detect", "pipeline.redact", "pipeline.suppress", "pipeline.applied"},
+    {
+        "pipeline.useragent",
+        "pipeline.keys",
+        "pipeline.detect",
+        "pipeline.redact",
+        "pipeline.suppress",
+        "pipeline.applied",
+    },
     {"pipeline.extract", "pipeline.transform", "pipeline.plan", "pipeline.content"},
     {"pipeline.egress"},
     {"pipeline.rejects"},

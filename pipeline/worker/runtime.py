@@ -238,7 +238,12 @@ class _Runtime:
             )
 
     async def _hold_back(self) -> None:
-        """Let records out only while this worker is surely a member; the client would take an error for its own."""
+        """Let records of events out only while this worker is surely a member.
+
+        It ends the process by itself: the client would take an error for one of its own.
+        """
+        if not self._engine.in_flight():
+            return
         try:
             await self._lease.held()
         except SinkUnavailable as error:
