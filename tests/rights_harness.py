@@ -18,9 +18,12 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata, TopicPartition
 from kafka_broker import admin, running
-from worker_harness import Bench, ending, make_event, now_ms, wait_until
+from worker_harness import Bench, Worker, ending, make_event, now_ms
 
 from pipeline.coarsen import parse_timestamp
+from pipeline.keys.signingfile import load_signer
+from pipeline.receipts.files import verify_file
+from pipeline.receipts.signed import to_document
 from pipeline.store import open_store
 
 WHY = ("--why", "account_request", "--ticket", "DSR-12")
@@ -41,7 +44,8 @@ class Size:
         accounts: whose they are.
         erasures: of so many accounts, one after another while events flow.
         kills: how many runs of the archive are killed at a random moment.
-        rate: events a second.
+        rate: events a second, once accounts are being erased.
+        first: number of the first event and account.
     """
 
     events: int
@@ -49,6 +53,16 @@ class Size:
     erasures: int
     kills: int = 0
     rate: float = 150.0
+    first: int = 0
+
+    @property
+    def owners(self) -> range:
+        """The accounts."""
+        return range(self.first, self.first + self.accounts)
+
+    def owner(self, number: int) -> int:
+        """Return whose an event is."""
+        return self.owners[number % self.accounts]
 
 
 def account_name(number: int) -> str:
@@ -90,6 +104,13 @@ class Site:
         bench.settings["LETHE_STORE"] = self.store = f"chdb:{bench.folder / 'store'}"
         bench.lethe("receipt", "key")
 
+    def workers(self, count: int) -> list[Worker]:
+        """Start workers, and wait until each is a member."""
+        started = [self.bench.worker() for _ in range(count)]
+        for worker in started:
+            worker.wait_assigned()
+        return started
+
     def erase(self, account: str, receipt: str, *more: str) -> subprocess.CompletedProcess[str]:
         """Erase an account."""
         call = ("erase", "--account", "-", "--receipt", receipt, *WHY, *more)
@@ -118,21 +139,21 @@ class Site:
         with admin(self.bench.cluster) as client:
             _rewind(client, group)
 
-    def rows(self) -> dict[str, dict[str, Row]]:
-        """Return the rows of both views by request id, and see that each is there once."""
+    def rows(self, sent: "Sent") -> dict[str, dict[str, Row]]:
+        """Return the rows of both views of what was sent, by request id, and see that each is there once."""
         found: dict[str, dict[str, Row]] = {}
         with open_store(self.store, now_ms=now_ms()) as store:
             for view, columns in VIEWS.items():
                 binary = ("body",) if view == "content" else ()
                 rows = store.query(f"SELECT {columns} FROM {view}", binary=binary).rows  # noqa: S608 - ours
-                found[view] = {row[0]: row for row in rows}
-                assert len(found[view]) == len(rows), "an id is there twice"
+                found[view] = {row[0]: row for row in rows if row[0] in sent.accounts}
+                assert len({row[0] for row in rows}) == len(rows), "an id is there twice"
         return found
 
     def receipt(self, name: str) -> dict[str, Any]:
         """Return a receipt whose signature holds."""
-        said: dict[str, Any] = json.loads(self.bench.lethe("receipt", "verify", name, "--json").stdout)
-        return said
+        public = load_signer(self.bench.folder / "lethe.receipt-key.json").public
+        return to_document(verify_file(self.bench.folder / name, public))
 
 
 def _rewind(client: KafkaAdminClient, group: str) -> None:
@@ -153,7 +174,7 @@ class Load(threading.Thread):
         producer = self._bench.producer()
         try:
             for number in self._numbers:
-                raw = self._sent.add(number, number % self._size.accounts)
+                raw = self._sent.add(self._size.first + number, self._size.owner(number))
                 producer.send(self._bench.topic("raw"), raw).add_errback(self.failed.append)
                 time.sleep(1 / self._size.rate)
             producer.flush(timeout=60)
@@ -167,16 +188,16 @@ def erase_under_load(site: Site, size: Size, chance: random.Random) -> dict[int,
     """Erase accounts one after another; return up to when each is erased. The archive is killed now and then."""
     erased: dict[int, int] = {}
     kills = size.kills
-    for number in chance.sample(range(size.accounts), size.erasures):
-        name = f"receipt-{number}.json"
-        first = site.erase(account_name(number), name, "--wait-s", "20" if not site.bench.ends("content") else "0.5")
-        while first.returncode == PENDING:
+    for account in chance.sample(size.owners, size.erasures):
+        name = f"receipt-{account}.json"
+        done = site.erase(account_name(account), name, "--wait-s", "0.5")
+        while done.returncode == PENDING:
             kill_after_s = chance.uniform(1.5, 4) if kills > 0 and chance.random() < 0.5 else None
             kills -= kill_after_s is not None
             site.archive(kill_after_s=kill_after_s)
-            first = site.erase(account_name(number), name, "--wait-s", "5")
-        assert first.returncode == 0, first.stderr[-2000:]
-        erased[number] = parse_timestamp(site.receipt(name)["received_until"]) or 0
+            done = site.erase(account_name(account), name, "--wait-s", "5")
+        assert done.returncode == 0, done.stderr[-2000:]
+        erased[account] = parse_timestamp(site.receipt(name)["received_until"]) or 0
     return erased
 
 
@@ -190,38 +211,33 @@ def check_rows(rows: dict[str, dict[str, Row]], sent: Sent, erased: dict[int, in
         assert (row[1:5] == (None,) * 4) is (one in gone), "an account is where it must not be, or the reverse"
 
 
-def run_end_to_end(bench: Bench, size: Size) -> None:
-    """Two workers, an archive, erasures while events flow; then all of it comes once more, from topics and from raw."""
-    chance, sent, half = random.Random(size.events), Sent(), size.events // 2
-    site = Site(bench)
-    bench.send([sent.add(number, number % size.accounts) for number in range(half)])
-    workers = [bench.worker(), bench.worker()]
-    with ending(workers):
-        for worker in workers:
-            worker.wait_assigned()
-        wait_until(lambda: sum(bench.ends("content").values()) >= half)
-        site.archive()
-        before = site.rows()
-        load = Load(bench, sent, range(half, size.events), size)
-        load.start()
-        erased = erase_under_load(site, size, chance)
-        load.join()
-        assert not load.failed
-        bench.wait_done()
-        site.archive()
-        after = site.rows()
-        check_rows(after, sent, erased)
-        for view, rows in before.items():
-            kept = {one: row for one, row in rows.items() if sent.accounts[one] not in erased}
-            assert kept == {one: after[view][one] for one in kept}, "another account was touched"
-        bench.send(sent.values)
-        bench.wait_done()
-        site.rewind()
-        site.archive()
-        assert site.rows() == after
-        assert [worker.stop() for worker in workers] == [0, 0]
-    for number in erased:
-        check_receipt(site, site.receipt(f"receipt-{number}.json"))
+def run_end_to_end(site: Site, size: Size) -> None:
+    """Erase while events flow, through two workers that run; then all of it comes once more, from topics and raw."""
+    bench, chance, sent = site.bench, random.Random(size.events), Sent()
+    half = size.events // 2
+    bench.send([sent.add(size.first + number, size.owner(number)) for number in range(half)])
+    bench.wait_done()
+    site.archive()
+    before = site.rows(sent)
+    load = Load(bench, sent, range(half, size.events), size)
+    load.start()
+    erased = erase_under_load(site, size, chance)
+    load.join()
+    assert not load.failed
+    bench.wait_done()
+    site.archive()
+    after = site.rows(sent)
+    check_rows(after, sent, erased)
+    for view, rows in before.items():
+        kept = {one: row for one, row in rows.items() if sent.accounts[one] not in erased}
+        assert kept == {one: after[view][one] for one in kept}, "another account was touched"
+    bench.send(sent.values)
+    bench.wait_done()
+    site.rewind()
+    site.archive()
+    assert site.rows(sent) == after
+    for account in erased:
+        check_receipt(site, site.receipt(f"receipt-{account}.json"))
     assert bench.lethe("audit-log", "verify").returncode == 0
 
 
@@ -248,7 +264,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     size = Size(**vars(parser.parse_args()))
     with running() as cluster, tempfile.TemporaryDirectory() as folder:
-        run_end_to_end(Bench(cluster, Path(folder), "rights.").prepare(4), size)
+        site = Site(Bench(cluster, Path(folder), "rights.").prepare(4))
+        workers = site.workers(2)
+        with ending(workers):
+            run_end_to_end(site, size)
+            assert [worker.stop() for worker in workers] == [0, 0]
     sys.stdout.write(f"holds: {size}\n")
 
 
