@@ -38,7 +38,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, demo, "
     "topics verify, retention, audit-log verify, receipt verify), or nobody reads the output any more; 2 an argument, "
     "input, setting, key or sink is wrong or failed; 3 changes are pending (topics plan, topics apply, store migrate "
-    "--plan) or bytes are still there (erase); 4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
+    "--plan) or something is waited for (erase, restrict); 4 rejections flood (worker); 70 a defect of lethe; 130 "
+    "interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,
