@@ -5,7 +5,7 @@ Their own log lines can hold offsets, assignments and whole requests, so `quiet_
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from pipeline.errors import PipelineError
@@ -54,6 +55,7 @@ def make_producer(
     batch_bytes_max: int,
     delivery_ms: int = REQUEST_TIMEOUT_MS,
     idempotent: bool = True,
+    gate: Callable[[], Awaitable[None]] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> AIOKafkaProducer:
     """Make a producer that loses nothing: idempotent, acknowledged by all in-sync replicas. Start and stop it.
@@ -63,9 +65,10 @@ def make_producer(
         batch_bytes_max: bytes of a batch; a larger record goes alone, up to what its topic takes.
         delivery_ms: how long a record waits for its acknowledgement before producing has failed.
         idempotent: false for one that never writes: brokers let nobody start an idempotent one who may write nowhere.
+        gate: awaited before each request that has records, those sent again included.
         options: further ones of aiokafka's, such as those for TLS and SASL.
     """
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         bootstrap_servers=_servers(brokers),
         client_id="lethe",
         acks="all",
@@ -76,6 +79,21 @@ def make_producer(
         request_timeout_ms=delivery_ms,
         **(options or {}),
     )
+    if gate is not None:
+        _put_behind(gate, producer.client)
+    return producer
+
+
+def _put_behind(gate: Callable[[], Awaitable[None]], client: Any) -> None:
+    """Have a client's requests with records wait: the last moment at which something can be held back."""
+    send = client.send
+
+    async def gated(node: int, request: Any, **how: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            await gate()
+        return await send(node, request, **how)
+
+    client.send = gated
 
 
 def make_reader(

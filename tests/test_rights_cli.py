@@ -12,6 +12,7 @@ from pipeline.rights.erase import StoreEraser
 GONE, STAYS = "acct_5f0c77de21b94a08", "acct_77aa21b94a0801cd"
 WHY = ("--why", "account_request", "--ticket", "DSR-12")
 STORE = ("--store", "chdb:store")
+ONLY = (*STORE, "--store-only")
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def _exported(lethe: Lethe, account: str, folder: str) -> tuple[int, int]:
 def test_an_account_is_erased_with_a_receipt_and_does_not_come_back(lethe: Lethe) -> None:
     """The receipt is complete and verifies, the same input brings nothing back, the other account is untouched."""
     assert _exported(lethe, GONE, "before") == (4, 4)
-    done = lethe("erase", "--account", "-", "--receipt", "r.json", *STORE, *WHY, stdin=f"{GONE}\n".encode())
+    done = lethe("erase", "--account", "-", "--receipt", "r.json", *ONLY, *WHY, stdin=f"{GONE}\n".encode())
     assert (done.code, done.out) == (0, "complete: r.json\n"), done.err
     shown = lethe("receipt", "verify", "r.json", "--json")
     receipt = json.loads(shown.out)
@@ -57,7 +58,7 @@ def test_an_account_is_erased_with_a_receipt_and_does_not_come_back(lethe: Lethe
     assert lethe("run", "events.jsonl", "--to", "chdb:store").code == 0
     assert _exported(lethe, GONE, "after") == (0, 0)
     assert _exported(lethe, STAYS, "others") == (8, 8)
-    again = lethe("erase", "--account", "-", "--receipt", "r.json", *STORE, *WHY, stdin=f"{GONE}\n".encode())
+    again = lethe("erase", "--account", "-", "--receipt", "r.json", *ONLY, *WHY, stdin=f"{GONE}\n".encode())
     assert (again.code, again.out) == (0, "complete: r.json\n")
     assert lethe("receipt", "verify", "r.json", "--json").out == shown.out
     log = "".join(path.read_text() for path in Path.cwd().rglob("audit-*.jsonl"))
@@ -69,7 +70,7 @@ def test_an_account_is_erased_with_a_receipt_and_does_not_come_back(lethe: Lethe
 
 def test_a_receipt_that_is_pending_is_gone_on_with(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
     """While bytes are there the receipt stays pending, and the same call again completes it with its first counts."""
-    erase = ("erase", "--account", "-", "--receipt", "r.json", *STORE, *WHY)
+    erase = ("erase", "--account", "-", "--receipt", "r.json", *ONLY, *WHY)
     with monkeypatch.context() as patched:
         patched.setattr(StoreEraser, "finish", lambda *_: False)
         first = lethe(*erase, "--wait-s", "0", stdin=f"{GONE}\n".encode())
@@ -84,7 +85,7 @@ def test_a_receipt_that_is_pending_is_gone_on_with(lethe: Lethe, monkeypatch: py
 
 def test_a_legal_hold_keeps_operational_records_and_never_content(lethe: Lethe) -> None:
     """The receipt names the hold, says what remains and until when."""
-    done = lethe("erase", "--account", GONE, "--hold", "case-17", "--receipt", "r.json", *STORE, *WHY)
+    done = lethe("erase", "--account", GONE, "--hold", "case-17", "--receipt", "r.json", *ONLY, *WHY)
     assert done.code == 0, done.err
     receipt = json.loads(lethe("receipt", "verify", "r.json", "--json").out)
     (content, operational) = receipt["places"]
@@ -96,12 +97,12 @@ def test_a_legal_hold_keeps_operational_records_and_never_content(lethe: Lethe) 
 
 def test_a_restricted_account_gets_no_content_until_it_is_lifted(lethe: Lethe) -> None:
     """What is stored stays; what is run meanwhile has operational records only."""
-    assert lethe("restrict", "--account", "-", *STORE, *WHY, stdin=f"{GONE}\n".encode()).code == 0
+    assert lethe("restrict", "--account", "-", *ONLY, *WHY, stdin=f"{GONE}\n".encode()).code == 0
     more = [event | {"request_id": f"req_{number + 100:032x}"} for number, event in enumerate(_events())]
     write_lines(Path("more.jsonl"), more)
     assert lethe("run", "more.jsonl", "--to", "chdb:store").code == 0
     assert _exported(lethe, GONE, "restricted") == (8, 4)
-    assert lethe("restrict", "--lift", "--account", "-", *STORE, *WHY, stdin=f"{GONE}\n".encode()).code == 0
+    assert lethe("restrict", "--lift", "--account", "-", *ONLY, *WHY, stdin=f"{GONE}\n".encode()).code == 0
     write_lines(
         Path("last.jsonl"), [event | {"request_id": f"req_{n + 200:032x}"} for n, event in enumerate(_events())]
     )
@@ -112,10 +113,10 @@ def test_a_restricted_account_gets_no_content_until_it_is_lifted(lethe: Lethe) -
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("erase", *STORE, *WHY), "name one subject"),
-        (("erase", "--account", "a", "--request", "b", *STORE, *WHY), "name one subject"),
-        (("erase", "--account", "-", *STORE, *WHY), "standard input has no id"),
-        (("erase", "--account", "a", *STORE), "needs a reason"),
+        (("erase", *ONLY, *WHY), "name one subject"),
+        (("erase", "--account", "a", "--request", "b", *ONLY, *WHY), "name one subject"),
+        (("erase", "--account", "-", *ONLY, *WHY), "standard input has no id"),
+        (("erase", "--account", "a", *ONLY), "needs a reason"),
         (("export", "out", "--account", "a", *STORE, "--why", "account_request"), "--ticket"),
     ],
 )

@@ -79,7 +79,8 @@ def test_nothing_is_lost_whatever_happens(cluster: Cluster, tmp_path: Path) -> N
         time.sleep(3)
         feeder.finish()
         bench.wait_done()
-        assert [worker.stop() for worker in workers[2:]] == [0, 0]
+        assert workers[2].stop() in {0, 2}, "2: the group went on without it, and it had work in hand"
+        assert workers[3].stop() == 0
     collected = bench.collect()
     lost = feeder.ids - collected.ids("content")
     assert judge(feeder, collected).holds, (judge(feeder, collected), locate(bench, lost))

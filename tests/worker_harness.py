@@ -119,11 +119,20 @@ class Bench:
         with admin(self.cluster) as client:
             client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic(sink), named)])
 
-    def lethe(self, *arguments: str, check: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
+    def lethe(
+        self, *arguments: str, check: bool = True, stdin: str = "", **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         call = [sys.executable, "-m", "pipeline", *arguments]
         done = subprocess.run(  # noqa: S603 - our own command
-            call, cwd=self.folder, env=self.environ(**environ), capture_output=True, text=True, timeout=120, check=False
+            call,
+            cwd=self.folder,
+            env=self.environ(**environ),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stderr[-2000:]
         return done

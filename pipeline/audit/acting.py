@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from pipeline.audit.entry import AuditFault, Deed, Outcome
+from pipeline.audit.entry import AuditFault, Deed, Head, Outcome
 from pipeline.audit.log import AuditLog
 from pipeline.errors import PipelineError
 
@@ -13,13 +13,13 @@ class Tally:
     """What an action says of itself while it is done.
 
     Attributes:
-        sequence: of the entry that began it; receipts name it.
+        log, sequence: of the entry that began it; receipts name it.
         counts: how much it touched, by names of the catalogue audit_counts.
         refused: whether it was refused rather than failed, when it ends with an error.
     """
 
-    def __init__(self, sequence: int) -> None:
-        self.sequence = sequence
+    def __init__(self, begun: Head) -> None:
+        self.log, self.sequence = begun.log, begun.sequence
         self.counts: Counter[str] = Counter()
         self.refused = False
 
@@ -56,7 +56,7 @@ def audited(log: AuditLog, deed: Deed, counts: Mapping[str, int] | None = None) 
 
 def _record(
     log: AuditLog, deed: Deed, outcome: Outcome, otherwise: str, started: int | None, counts: Mapping[str, int] | None
-) -> int:
+) -> Head:
     """Write an entry, or say what became of the action without it."""
     try:
         return log.append(deed, outcome, started=started, counts=counts)

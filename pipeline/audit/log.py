@@ -83,8 +83,8 @@ class AuditLog:
 
     def append(
         self, deed: Deed, outcome: Outcome, *, started: int | None = None, counts: Mapping[str, int] | None = None
-    ) -> int:
-        """Write an entry and return its sequence, when it is on the disk.
+    ) -> Head:
+        """Write an entry and return the head that it makes, when it is on the disk.
 
         Args:
             deed: what is done.
@@ -97,7 +97,7 @@ class AuditLog:
         """
         prepare_folder(self._folder)
         with locked(self._folder):
-            return self._writer().write(deed, outcome, started=started, counts=counts).sequence
+            return self._writer().write(deed, outcome, started=started, counts=counts)
 
     def checkpoint(self) -> Head:
         """Write a checkpoint, and return the chain's head: what is published elsewhere holds the end of the chain.

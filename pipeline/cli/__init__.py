@@ -41,8 +41,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 the check that was asked for fails (run --strict, scan, policy lint, demo, "
     "topics verify, retention, audit-log verify, receipt verify), nothing is found (resolve, search, open), or nobody "
     "reads the output any more; 2 an argument, input, setting, key or sink is wrong or failed; 3 changes are pending "
-    "(topics plan, topics apply, store migrate --plan) or bytes are still there (erase, rescrub, purge); 4 rejections "
-    "flood (worker); 70 a defect of lethe; 130 interrupted.",
+    "(topics plan, topics apply, store migrate --plan) or something is waited for (erase, restrict, rescrub, purge); "
+    "4 rejections flood (worker); 70 a defect of lethe; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,

@@ -13,7 +13,7 @@ from pipeline.audit.entry import Action
 from pipeline.cli import desk, edge
 from pipeline.cli.privilege import TicketOption, WhyOption
 from pipeline.cli.rejected_report import printable
-from pipeline.cli.rights import RequestOption, StoreOption
+from pipeline.cli.subjects import RequestOption, StoreOption
 from pipeline.errors import ConfigError
 from pipeline.policy.load import Policy
 from pipeline.records import ContentRecord, Sealed

@@ -14,7 +14,7 @@ import typer
 from pipeline.audit.entry import Action
 from pipeline.cli import desk, edge
 from pipeline.cli.privilege import TicketOption, WhyOption
-from pipeline.cli.rights import AccountOption, ApiKeyOption, RequestOption, StoreOption
+from pipeline.cli.subjects import AccountOption, ApiKeyOption, RequestOption, StoreOption
 from pipeline.coarsen import format_timestamp
 from pipeline.errors import ConfigError
 from pipeline.rights.erase import pseudonym_field

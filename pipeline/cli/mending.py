@@ -11,7 +11,7 @@ from pipeline.audit.entry import Action
 from pipeline.cli import desk, edge
 from pipeline.cli.desk import EXIT_PENDING, Acting
 from pipeline.cli.privilege import TicketOption, WhyOption
-from pipeline.cli.rights import StoreOption
+from pipeline.cli.subjects import StoreOption
 from pipeline.errors import ConfigError
 from pipeline.keys.signingfile import load_signer
 from pipeline.receipts.files import load_receipt, save_receipt

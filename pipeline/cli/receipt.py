@@ -72,6 +72,6 @@ def _show(file: Path, receipt: Receipt) -> None:
         done = ", ".join(f"{count:,} {name}" for name, count in place.counts.items()) or "nothing"
         left = ", ".join(f"{count:,} {name}" for name, count in place.remaining.items() if count)
         until = "" if place.until_ms is None else f" until {format_timestamp(place.until_ms)}"
-        rest = f"; remains: {left}{until} ({place.why})" if left else ""
+        rest = f"; remains: {left or 'what nobody counts'}{until} ({place.why})" if left or place.why else ""
         seen = "confirmed" if place.confirmed_ms is not None else "not confirmed yet"
         typer.echo(f"{place.name}: {done}; {seen}{rest}")

@@ -1,51 +1,47 @@
-"""``lethe erase``, ``restrict`` and ``export``: rights of the account holder over a store (policy §8).
+"""``lethe erase``, ``restrict`` and ``export``: rights of the account holder (policy §8).
 
-They work on a store alone, such as ``lethe run`` fills. Suppressions are kept in it, so that the next run of the same
-events brings nothing back.
+Erasures and restrictions go through the brokers, to every worker, before the store. For a store that ``lethe run``
+fills there are none: that must be said (``--store-only``), or a platform's workers would go on unawares.
 """
 
-import sys
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.audit import entry as audit
-from pipeline.audit.acting import Tally, audited
 from pipeline.cli import edge
-from pipeline.cli.privilege import TicketOption, WhyOption, about, deed_of, open_log
-from pipeline.config import Settings
+from pipeline.cli.privilege import TicketOption, WhyOption
+from pipeline.cli.subjects import (
+    AccountOption,
+    Act,
+    ApiKeyOption,
+    RequestOption,
+    StoreOnlyOption,
+    StoreOption,
+    WaitOption,
+    acting,
+    named_by,
+)
+from pipeline.coarsen import format_timestamp
 from pipeline.errors import ConfigError
-from pipeline.keys.keyfile import load_keyring
+from pipeline.keys.signing import Signer
 from pipeline.keys.signingfile import load_signer
-from pipeline.policy.load import Policy
 from pipeline.receipts.files import load_receipt, save_receipt
 from pipeline.receipts.model import Receipt, Status
-from pipeline.rights.erase import Named, Operational, StoreEraser
+from pipeline.rights.erase import Named, Operational
 from pipeline.rights.export import Exporter
-from pipeline.rights.receipt import begin, confirm, record
+from pipeline.rights.receipt import Step, Waited, begin, is_through_topics, step_of
+from pipeline.rights.steps import Steps, describe_status, keep_entry
 from pipeline.seal import PlainSealer
-from pipeline.store.client import Store
-from pipeline.store.entries import add_entry, ensure_entries
-from pipeline.store.intake import make_tables, schemas_of
-from pipeline.store.opening import open_store
-from pipeline.store.tables import ensure_tables
-from pipeline.suppress import Action, ControlRecord, Subject, encode_entry
+from pipeline.suppress import Action, ControlRecord, encode_entry
 
 EXIT_PENDING = 3
-_POLL_S = 0.2
-
-AccountOption = Annotated[str, typer.Option("--account", metavar="ID", help="An account; - reads the id from stdin.")]
-ApiKeyOption = Annotated[str, typer.Option("--api-key", metavar="ID", help="An API key; - reads the id from stdin.")]
-RequestOption = Annotated[str, typer.Option("--request", metavar="ID", help="One request; - reads it from stdin.")]
-StoreOption = Annotated[
-    str, typer.Option("--store", envvar="LETHE_STORE", help="chdb:DIR or clickhouse://…; default chdb:./lethe-data.")
-]
+_NO_ARCHIVE = (
+    "LETHE_ARCHIVE is false: nothing can be taken out of a topic before its time, and there is no store behind it. "
+    "`lethe restrict` has no more content made; what is there goes with the topics' retention"
+)
 
 
 def erase_command(
@@ -62,34 +58,37 @@ def erase_command(
     receipt: Annotated[
         Path, typer.Option(metavar="FILE", help="Where the receipt goes; one that is pending there is gone on with.")
     ] = Path("receipt.json"),
-    wait_s: Annotated[float, typer.Option(min=0.0, help="How long to wait until the bytes are gone.")] = 60.0,
+    store_only: StoreOnlyOption = False,
+    status: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Say how far the erasure of a receipt is; do nothing.")
+    ] = None,
+    wait_s: WaitOption = 60.0,
     why: WhyOption = "",
     ticket: TicketOption = "",
 ) -> None:
-    """Erase a subject from a store: content goes, bytes included; operational records are unlinked.
+    """Erase a subject: workers make nothing of it any more, the store loses it, bytes included.
 
-    Exits with 0 when the receipt is complete, with 3 when bytes are still there: do the same again, with the same
-    receipt. A broker's topics are not looked at: where workers run, this is not the whole erasure.
+    Operational records are unlinked. The receipt says what remains in topics and until when. Exits with 0 when it is
+    complete, with 3 when a worker, the archive or bytes are still waited for: do the same again, with the same receipt.
     """
-    named = _named(account, api_key, request)
+    if status is not None:
+        _show_status(status)
+        return
+    named = named_by(account, api_key, request)
     keep = Operational.KEEP if hold else operational
-    with _acting(named, audit.Action.ERASE, why, ticket, store) as act:
+    with acting(named, audit.Action.ERASE, why, ticket, store) as act:
+        if not store_only and not act.settings.archive:
+            raise act.tally.refuse(ConfigError(_NO_ARCHIVE))
         signer = load_signer(Path(act.settings.receipt_key))
-        known = load_receipt(receipt, signer.public) if receipt.exists() else None
-        pseudonym = act.eraser.keys.suppression(named.subject, named.value)
-        if known is not None and (known.pseudonym, known.legal_hold) != (pseudonym, hold):
-            raise ConfigError(f"{receipt} is about another subject or hold: give another file")
-        begun = known or begin(str(uuid.uuid4()), named.subject, pseudonym, edge.now_ms(), act.policy, hold)
-        save_receipt(receipt, begun, signer)
-        if begun.status is Status.PENDING:
-            act.suppress(begun, Action.ERASE, unlink=keep is not Operational.KEEP)
-            erased = act.eraser.erase(named, begun.requested_ms, edge.now_ms(), keep)
-            act.tally.counts.update(requests=erased.requests, content=erased.content, operational=erased.operational)
-            begun = record(begun, erased, keep, act.policy)
-            save_receipt(receipt, begun, signer)
-            if _is_gone(act.eraser, keep, wait_s):
-                begun = confirm(begun, edge.now_ms())
-                save_receipt(receipt, begun, signer)
+        begun = _begun(receipt, act, signer, named, hold, with_topics=not store_only)
+        steps = Steps(act.policy, keep, wait_s, edge.now_ms, lambda now: save_receipt(receipt, now, signer), _tell)
+        steps.save(begun)
+        if not store_only and begun.status is Status.PENDING:
+            begun = steps.through_topics(begun, act.barrier())
+        if step_of(begun) in {Step.STORE, Step.BYTES}:
+            with act.opened() as eraser:
+                begun, erased = steps.in_store(begun, named, eraser)
+            act.tally.counts.update(erased._asdict())
     typer.echo(f"{begun.status}: {receipt}")
     if begun.status is Status.PENDING:
         raise typer.Exit(EXIT_PENDING)
@@ -100,17 +99,26 @@ def restrict_command(
     api_key: ApiKeyOption = "",
     lift: Annotated[bool, typer.Option("--lift", help="End a restriction.")] = False,
     store: StoreOption = "",
+    store_only: StoreOnlyOption = False,
+    wait_s: WaitOption = 60.0,
     why: WhyOption = "",
     ticket: TicketOption = "",
 ) -> None:
-    """Have no content of a subject stored from now on, by whatever writes into this store; --lift ends that."""
-    named = _named(account, api_key, "")
-    action = audit.Action.LIFT if lift else audit.Action.RESTRICT
-    with _acting(named, action, why, ticket, store) as act:
-        pseudonym = act.eraser.keys.suppression(named.subject, named.value)
-        begun = begin(str(uuid.uuid4()), named.subject, pseudonym, edge.now_ms(), act.policy, "")
-        act.suppress(begun, Action.LIFT if lift else Action.RESTRICT, unlink=True)
-    typer.echo(f"{'lifted' if lift else 'restricted'}: one {named.subject}")
+    """Have no content of a subject made from now on; --lift ends that. Says from when on it holds.
+
+    Exits with 3 when a worker has not applied it yet: it will as soon as it goes on, before anything else.
+    """
+    named = named_by(account, api_key, "")
+    done = "lifted" if lift else "restricted"
+    with acting(named, audit.Action.LIFT if lift else audit.Action.RESTRICT, why, ticket, store) as act:
+        action = Action.LIFT if lift else Action.RESTRICT
+        entry = ControlRecord(str(uuid.uuid4()), action, named.subject, act.pseudonym, edge.now_ms())
+        waited = _restrict_in_store(act, entry) if store_only else _restrict(act, entry, wait_s)
+    if waited.left:
+        _tell(f"{waited.left} of {waited.members} workers have not applied it yet")
+        typer.echo(f"pending: one {named.subject}")
+        raise typer.Exit(EXIT_PENDING)
+    typer.echo(f"{done}: one {named.subject}, since {format_timestamp(edge.now_ms())}")
 
 
 def export_command(
@@ -124,71 +132,52 @@ def export_command(
     ticket: TicketOption = "",
 ) -> None:
     """Write what a store has of a subject into a folder: JSON lines and a manifest, readable by their owner only."""
-    named = _named(account, api_key, request)
-    with _acting(named, audit.Action.EXPORT, why, ticket, store) as act:
-        exporter = Exporter(act.store, act.policy, act.eraser)
-        counts = exporter.export(named, folder, edge.now_ms(), PlainSealer() if content else None)
+    named = named_by(account, api_key, request)
+    with acting(named, audit.Action.EXPORT, why, ticket, store) as act:
+        with act.opened() as eraser:
+            exporter = Exporter(eraser.store, act.policy, eraser)
+            counts = exporter.export(named, folder, edge.now_ms(), PlainSealer() if content else None)
         act.tally.counts.update({name.removesuffix(".jsonl"): count for name, count in counts.items()})
     typer.echo(", ".join(f"{count:,} records in {folder / name}" for name, count in counts.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class _Act:
-    """A privileged action on a store that is under way."""
-
-    settings: Settings
-    policy: Policy
-    store: Store
-    eraser: StoreEraser
-    tally: Tally
-
-    def suppress(self, begun: Receipt, action: Action, *, unlink: bool) -> None:
-        """Keep the suppression in the store, durable before anything is taken out."""
-        until_ms = begun.requested_ms if action is Action.ERASE else None
-        subject = Subject(begun.subject)
-        entry = ControlRecord(
-            begun.receipt_id, action, subject, begun.pseudonym, begun.requested_ms, until_ms, unlink=unlink
+def _begun(path: Path, act: Act, signer: Signer, named: Named, hold: str, *, with_topics: bool) -> Receipt:
+    """Return the receipt to go on with: that of the file, or a new one."""
+    if not path.exists():
+        audit_entry = act.tally.log, act.tally.sequence
+        return begin(
+            *(str(uuid.uuid4()), named.subject, act.pseudonym, edge.now_ms(), act.policy, hold),
+            with_topics=with_topics,
+            audit=audit_entry,
         )
-        ensure_entries(self.store, self.policy.sinks["control"].retention_ms)
-        add_entry(self.store, entry.entry_id, entry.issued_at_ms, encode_entry(entry, self.policy.control))
+    known = load_receipt(path, signer.public)
+    if (known.pseudonym, known.legal_hold) != (act.pseudonym, hold):
+        raise ConfigError(f"{path} is about another subject or hold: give another file")
+    if known.status is Status.PENDING and is_through_topics(known) is not with_topics:
+        how = "with" if with_topics else "without"
+        raise ConfigError(f"{path} was begun {how} --store-only: go on with it so, or give another file")
+    return known
 
 
-@contextmanager
-def _acting(named: Named, action: audit.Action, why: str, ticket: str, store_url: str) -> Iterator[_Act]:
-    """Do a privileged action on a store inside: it is on record before the store is opened, and its end after it."""
-    settings = edge.settings({"store": store_url})
-    policy = edge.policy_of(settings)
-    keys = load_keyring(Path(settings.keys))
-    deed = about(deed_of(policy, action, why, ticket), settings, audit.Subject(str(named.subject)), named.value)
-    with (
-        audited(open_log(settings, policy), deed) as tally,
-        open_store(settings.store, now_ms=edge.now_ms()) as store,
-    ):
-        ensure_tables(store, make_tables(schemas_of(policy), policy.sinks))
-        yield _Act(settings, policy, store, StoreEraser(store, policy, keys), tally)
+def _restrict(act: Act, entry: ControlRecord, wait_s: float) -> Waited:
+    barrier = act.barrier()
+    mark = barrier.publish(entry.pseudonym, encode_entry(entry, act.policy.control))
+    return barrier.wait_for_workers(mark, entry.issued_at_ms, wait_s)
 
 
-def _is_gone(eraser: StoreEraser, operational: Operational, wait_s: float) -> bool:
-    until_s = time.monotonic() + wait_s
-    while not eraser.finish(operational):
-        if time.monotonic() >= until_s:
-            return False
-        time.sleep(_POLL_S)
-    return True
+def _restrict_in_store(act: Act, entry: ControlRecord) -> Waited:
+    with act.opened() as eraser:
+        keep_entry(eraser, entry)
+    return Waited(0)
 
 
-def _named(account: str, api_key: str, request: str) -> Named:
-    """Return the one subject that the options name."""
-    given = [
-        (subject, value)
-        for subject, value in ((Subject.ACCOUNT, account), (Subject.API_KEY, api_key), (Subject.REQUEST, request))
-        if value
-    ]
-    if len(given) != 1:
-        raise ConfigError("name one subject: --account, --api-key or --request, with - to read the id from stdin")
-    ((subject, value),) = given
-    if value == "-":
-        value = sys.stdin.readline().strip()
-    if not value:
-        raise ConfigError("standard input has no id")
-    return Named(subject, value)
+def _show_status(path: Path) -> None:
+    """Say how far an erasure is; exits as the erasure itself would."""
+    known = load_receipt(path, load_signer(Path(edge.settings().receipt_key)).public)
+    typer.echo(f"{path}: {describe_status(known)}")
+    if known.status is Status.PENDING:
+        raise typer.Exit(EXIT_PENDING)
+
+
+def _tell(text: str) -> None:
+    typer.echo(f"lethe: {text}", err=True)

@@ -16,7 +16,7 @@ from pipeline.policy.validator import OPERATOR_FORMATS, Validator
 __all__ = ["Finding", "lint"]
 
 _REQUIRED_ROLES = ("request_id", "received_at", "account")
-_RECORDS = ("content", "operational", "rejection", "control", "audit")
+_RECORDS = ("content", "operational", "rejection", "control", "applied", "audit")
 
 
 def lint(files: PolicyFiles) -> list[Finding]:

@@ -58,6 +58,7 @@ class Policy:
     operational: RecordSchema = field(repr=False)
     rejection: RecordSchema = field(repr=False)
     control: RecordSchema = field(repr=False)
+    applied: RecordSchema = field(repr=False)
     audit: RecordSchema = field(repr=False)
     sinks: Mapping[str, SinkPolicy] = field(repr=False)
     catalogues: Mapping[str, Catalogue] = field(repr=False)
@@ -107,6 +108,7 @@ def compile_policy(files: PolicyFiles, limits: Limits, model: str = "") -> Polic
         operational=records["operational"],
         rejection=records["rejection"],
         control=records["control"],
+        applied=records["applied"],
         audit=records["audit"],
         sinks={name: _sink(sink) for name, sink in files.sinks.items()},
         catalogues={name: _catalogue(data) for name, data in files.catalogues.items()},

@@ -107,12 +107,14 @@ class RecordWriter:
         )
         rejected = [self._rejected_entry(record) for record in records.rejected]
         ids = [str(entry.key[0]) for entry in (*content, *operational)]
+        # First what is stored, then tombstones; an erasure writes these before it takes anything out. So of a record
+        # that it takes out between the two, the tombstone is seen.
+        in_content, in_operational = find_records(self._store, (self._content, self._operational), ids)
         if ids and has_tombstones(self._store):
             tombstones = self._tombstones(ids)
             content = _unerased(content, tombstones, reports["content"])
             whole = {request_id for request_id, is_whole in tombstones.items() if is_whole}
             operational = _unerased(operational, whole, reports["operational"])
-        in_content, in_operational = find_records(self._store, (self._content, self._operational), ids)
         in_rejected = find_rejections(self._store, self._rejected, (entry.key for entry in rejected))
 
         self._add(self._content, pick_fresh(content, in_content, reports["content"]), now_ms)

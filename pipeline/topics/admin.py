@@ -105,6 +105,16 @@ class TopicAdmin:
             topics[name] = LiveTopic(name, settings[name], held, hidden_by)
         return topics
 
+    def members_of(self, group: str) -> list[str]:
+        """Return the ids of a consumer group's members: none of one that does not exist. What fails is never none."""
+        with self._guarded("describe the group"):
+            found = self._client.describe_groups([group])[group]
+        if found["error"] and kafka_errors.GroupIdNotFoundError.__name__ not in found["error"]:
+            denied = kafka_errors.GroupAuthorizationFailedError
+            kind = denied if denied.__name__ in found["error"] else kafka_errors.KafkaError
+            raise to_error("describe the group", self._address, kind)
+        return [member["member_id"] for member in found["members"]]
+
     def apply(self, changes: Iterable[Change]) -> None:
         """Carry out a plan's lines: nothing else is touched, and nothing at all when the cluster refuses one of them.
 

@@ -11,7 +11,12 @@ _AWAY = {
     "RequestTimedOutError",
 }
 _LOGIN = {"AuthenticationFailedError", "SaslAuthenticationFailedError", "UnsupportedSaslMechanismError"}
-_DENIED = {"AuthorizationError", "TopicAuthorizationFailedError", "ClusterAuthorizationFailedError"}
+_DENIED = {
+    "AuthorizationError",
+    "TopicAuthorizationFailedError",
+    "ClusterAuthorizationFailedError",
+    "GroupAuthorizationFailedError",
+}
 _OLD = {"IncompatibleBrokerVersion", "UnsupportedVersionError"}
 
 

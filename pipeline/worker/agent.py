@@ -10,6 +10,7 @@ from faust.types import Message
 
 from pipeline.client import METADATA_AGE_MS
 from pipeline.worker.batches import RawBatch
+from pipeline.worker.lease import Lease
 from pipeline.worker.observer import Observer
 from pipeline.worker.transport import Transport
 
@@ -35,6 +36,7 @@ class Wiring:
         batch_bytes_max: bytes of a batch; also what one fetch takes of a partition, unless a record is larger.
         instance_id: static membership, "" for none.
         observer: is told what happens.
+        lease: for how long this process is surely a member.
         in_flight: how many slices are not delivered yet.
         make_producer: makes the aiokafka producer.
         commits: whether offsets are committed; a shadow commits none.
@@ -49,6 +51,7 @@ class Wiring:
     batch_bytes_max: int
     instance_id: str
     observer: Observer
+    lease: Lease
     in_flight: Callable[[], int]
     commits: bool
     make_producer: Callable[[], Any]
@@ -72,6 +75,7 @@ class WorkerApp(faust.App):
     def __init__(self, wiring: Wiring) -> None:
         """Configure Faust so that it keeps no state, serves no pages and makes no topics."""
         self.observer = wiring.observer
+        self.lease = wiring.lease
         self.in_flight = wiring.in_flight
         self.make_producer = wiring.make_producer
         self.raw_topic = wiring.raw_topic

@@ -5,7 +5,7 @@ Each method is called on the worker's loop and does its work on the thread's.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -19,6 +19,7 @@ from pipeline.client import (
     TopicPartition,
     check_metadata,
 )
+from pipeline.worker.lease import Lease
 from pipeline.worker.offsets import Start, choose_start
 
 RecordMap = Mapping[TP, Sequence[ConsumerRecord[Any, Any]]]
@@ -32,14 +33,52 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._fetching = asyncio.Lock()
         self._believed: dict[TP, tuple[int, int]] = {}
 
+    @property
+    def _lease(self) -> Lease:
+        lease: Lease = cast("Any", self.app).lease  # pipeline.worker.agent.WorkerApp
+        return lease
+
+    async def on_start(self) -> None:
+        """Start the client, and listen to what the group answers to its heartbeats."""
+        await super().on_start()
+        coordinator = self._coordinator()
+        beat, reset = coordinator._do_heartbeat, coordinator.reset_generation  # noqa: SLF001 - there is no other way
+
+        async def heard() -> bool:
+            sent_s = self._lease.clock()
+            is_member: bool = await beat()
+            if is_member:
+                self._lease.renew(sent_s, settled=not coordinator._rejoin_needed_fut.done())  # noqa: SLF001 - as above
+            return is_member
+
+        def unknown() -> None:
+            self._lease.lose()
+            reset()
+
+        coordinator._do_heartbeat, coordinator.reset_generation = heard, unknown  # noqa: SLF001 - as above
+
+    def _coordinator(self) -> Any:
+        return self._ensure_consumer()._coordinator  # noqa: SLF001 - there is no other way to ask
+
+    async def member_id(self) -> str:
+        """Return what the group calls this member; "" while it is none."""
+        member: str = await self.call_thread(self._member_id)
+        return member
+
+    async def _member_id(self) -> str:
+        return str(self._coordinator().member_id)
+
     async def begin(self, assignment: set[TP]) -> dict[TP, Start]:
         """Find where each partition begins, and go there."""
         starts: dict[TP, Start] = await self.call_thread(self._begin, assignment)
         return starts
 
     async def _begin(self, assignment: set[TP]) -> dict[TP, Start]:
-        consumer = self._ensure_consumer()
+        consumer, coordinator = self._ensure_consumer(), self._coordinator()
         self._believed.clear()
+        if coordinator.member_id:
+            self._lease.begin()
+            await coordinator._do_heartbeat()  # noqa: SLF001 - the first one by itself would come later than records
         partitions = [TopicPartition(*tp) for tp in assignment]
         log_starts = await consumer.beginning_offsets(partitions)
         log_ends = await consumer.end_offsets(partitions)
@@ -107,8 +146,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await self.call_thread(self._check)
 
     async def _check(self) -> None:
-        consumer = self._ensure_consumer()
-        coordinator = consumer._coordinator  # noqa: SLF001 - there is no other way to ask
+        consumer, coordinator = self._ensure_consumer(), self._coordinator()
         if coordinator is not None:
             coordinator.check_errors()
         check_metadata(consumer)

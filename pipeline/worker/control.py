@@ -1,12 +1,16 @@
 """Reads ``requests.control``: to its end before the first event, and on from there as long as the worker runs.
 
+After each assignment it is read to its end once more before a batch is taken up: what was published before this process
+was a member, and so while nobody waited for it, is in force then.
+
 An entry that cannot be read stops the worker: to pass over it could keep what someone had erased (policy §8).
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.client import TopicPartition
+from pipeline.client import TopicPartition, check_metadata
 from pipeline.suppress import ControlFault, ControlRecord, Suppressions
 
 POLL_MS = 1000
@@ -17,9 +21,9 @@ class ControlReader:
     """Holds the suppressions in force. Everything happens on the worker's loop.
 
     Attributes:
-        consumer: as it was given.
         suppressions: those in force.
         entries: how many were read.
+        applied: the offset before which every entry is in force, by partition.
     """
 
     def __init__(self, consumer: Any, topic: str, partitions: int, decode: Callable[[bytes], ControlRecord]) -> None:
@@ -31,11 +35,13 @@ class ControlReader:
             partitions: how many it has.
             decode: reads an entry.
         """
-        self.consumer = consumer
+        self._consumer = consumer
         self._partitions = [TopicPartition(topic, number) for number in range(partitions)]
         self._decode = decode
         self.suppressions = Suppressions()
         self.entries = 0
+        self.applied: dict[int, int] = {}
+        self._moved = asyncio.Event()
 
     async def read_to_end(self, tick: Callable[[], None]) -> None:
         """Read all that is there now.
@@ -46,33 +52,52 @@ class ControlReader:
         Raises:
             ControlFault: an entry is malformed; the text says where it is.
         """
-        self.consumer.assign(self._partitions)
-        await self.consumer.seek_to_beginning(*self._partitions)
-        ends = await self.consumer.end_offsets(self._partitions)
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning(*self._partitions)
+        ends = await self._consumer.end_offsets(self._partitions)
         for at in self._partitions:
-            while await self.consumer.position(at) < ends[at]:
+            while await self._consumer.position(at) < ends[at]:
                 await self._poll()
                 tick()
 
-    async def keep_reading(self) -> None:
+    async def keep_reading(self, moved: Callable[[], None]) -> None:
         """Read on until cancelled.
+
+        Args:
+            moved: called when entries came that are in force now.
 
         Raises:
             ControlFault: an entry is malformed; the text says where it is.
         """
         while True:
-            await self._poll()
+            if await self._poll():
+                moved()
 
-    async def _poll(self) -> None:
-        numbers = self.consumer.partitions_for_topic(self._partitions[0].topic)
+    async def catch_up(self) -> None:
+        """Return when all is in force that was published before this call, while another task keeps reading."""
+        ends = await self._consumer.end_offsets(self._partitions)
+        while any(self.applied[at.partition] < end for at, end in ends.items()):
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def _poll(self) -> bool:
+        """Read what is there, and say whether it moved on."""
+        check_metadata(self._consumer)
+        numbers = self._consumer.partitions_for_topic(self._partitions[0].topic)
         if numbers and len(numbers) != len(self._partitions):
             raise ControlFault(
                 f"{self._partitions[0].topic} has got partitions that this worker does not read: start again"
             )
-        fetched = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=_BATCH_MAX)
+        fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=_BATCH_MAX)
         for at, records in fetched.items():
             for record in records:
                 self._apply(record.value or b"", f"{at.topic}/{at.partition}/{record.offset}")
+        reached = {at.partition: await self._consumer.position(at) for at in self._partitions}
+        if reached != self.applied:
+            self.applied = reached
+            self._moved.set()
+            return True
+        return False
 
     def _apply(self, raw: bytes, place: str) -> None:
         fault = ""

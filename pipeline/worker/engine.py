@@ -21,6 +21,7 @@ from pipeline.worker.route import Outgoing
 from pipeline.worker.slices import Slice, Transform, open_slice
 from pipeline.worker.vitals import Vitals
 from pipeline.worker.watermark import Ledger
+from pipeline.worker.works import Works
 
 COMMIT_PAUSE_S = 0.05
 """Between two commits: each is a round trip, and what a kill repeats is what came meanwhile."""
@@ -48,6 +49,8 @@ class Edges:
     Attributes:
         deliver: sends records, and returns when all are acknowledged.
         expired: makes the records that tell of a range of offsets (partition, first, last) that was never read.
+        catch_up: returns when all restrictions and erasures are in force that were published before the call.
+        joined: is told of each assignment.
         wall_ms: the clock, epoch milliseconds.
         end: ends the process for a reason, and does not return.
         log: writes a line for operators.
@@ -55,6 +58,8 @@ class Edges:
 
     deliver: Callable[[Sequence[Outgoing]], Awaitable[None]]
     expired: Callable[[int, int, int], Sequence[Outgoing]]
+    catch_up: Callable[[], Awaitable[None]]
+    joined: Callable[[], None]
     wall_ms: Callable[[], int]
     end: Callable[[BaseException], NoReturn]
     log: Callable[[str], None]
@@ -100,6 +105,7 @@ class Engine:
         self._committer: Committer | None = None
         self._outbox = Outbox(edges.deliver, self._done, edges.end)
         self._moved = asyncio.Event()
+        self.works = Works()
         self._busy = 0
         self._owned: frozenset[int] = frozenset()
         self._interrupted = False
@@ -121,6 +127,7 @@ class Engine:
             place = 0
             while place < len(batch.records) and not self._pausing():
                 made = open_slice(batch, place)
+                made.number = self.works.begin()
                 place = await self._work(made, batch, place)
                 self._guard(made)
                 await self._outbox.put(made)
@@ -155,6 +162,8 @@ class Engine:
             for made in slices:
                 self._committer.ledger.done(made.partition, made.first, made.end)
             self._moved.set()
+        for made in slices:
+            self.works.end(made.number)
         self._metrics.stage("deliver", seconds)
         now_ms = self._edges.wall_ms()
         for made in slices:
@@ -183,8 +192,13 @@ class Engine:
         self._interrupted = True
         self._vitals.revoked()
 
+    async def joined(self) -> None:
+        """Have all that was published before this worker joined its group in force before it takes up a batch."""
+        await self._edges.catch_up()
+
     def assigned(self, starts: Mapping[int, Start]) -> None:
         """Begin with these partitions."""
+        self._edges.joined()
         self._interrupted = False
         gone = self._owned - starts.keys()
         self._owned = frozenset(starts)

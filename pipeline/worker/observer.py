@@ -12,6 +12,9 @@ class Observer(Protocol):
     def revoking(self) -> None:
         """Say that partitions are about to be given up: take up no more work."""
 
+    async def joined(self) -> None:
+        """Return when batches may be taken up: the group is joined, and what was published before is in force."""
+
     def assigned(self, starts: Mapping[int, Start]) -> None:
         """Say which partitions are owned, and where each begins. It may be said again when positions were lost."""
 

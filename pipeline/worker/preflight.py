@@ -9,7 +9,7 @@ from pipeline.topics.duration import format_ms
 from pipeline.topics.life import SLACK_MS
 from pipeline.topics.live import LiveTopic
 
-NEEDED = ("raw", "content", "operational", "rejected", "control")
+NEEDED = ("raw", "content", "operational", "rejected", "control", "applied")
 _SIZE = "max.message.bytes"
 _LIFE = ("retention.ms", "segment.ms")
 

@@ -8,17 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from pipeline.client import KafkaError, check_metadata, make_producer, reading
-from pipeline.errors import Reason
+from pipeline.errors import Reason, SinkUnavailable
 from pipeline.records import Source
 from pipeline.rejects import make_rejection
 from pipeline.suppress import decode_entry
 from pipeline.worker.admit import age_limits
-from pipeline.worker.agent import Wiring, WorkerApp, make_app
+from pipeline.worker.agent import REBALANCE_S, Wiring, WorkerApp, make_app
 from pipeline.worker.breaker import Breaker
 from pipeline.worker.control import ControlReader
 from pipeline.worker.delivery import Delivery
 from pipeline.worker.engine import Edges, Engine
+from pipeline.worker.lease import Lease
 from pipeline.worker.parts import Parts
+from pipeline.worker.reporting import Reporter, encoder
 from pipeline.worker.route import Outgoing, Router
 from pipeline.worker.slices import CoreTransform, Transform
 
@@ -26,7 +28,6 @@ CONTROL_FETCH_BYTES = 1 << 20
 LOOK_S = 1.0
 """How often the loop says that it comes round and looks at the key file, and asks how far behind it is."""
 WARN_EVERY_S = 300.0
-_PERCENT = 100
 
 
 async def run_worker(parts: Parts, transform: Transform | None = None) -> None:
@@ -66,16 +67,19 @@ class _Runtime:
         self._warned_s = -WARN_EVERY_S
         self._router = Router(parts.policy, parts.topics)
         delivery = Delivery(settings.delivery_s)
+        self._lease = Lease(settings.session_s, REBALANCE_S)
         edges = Edges(
             deliver=_deliver_nowhere if parts.shadow else delivery.deliver,
             expired=self._expired,
+            catch_up=control.catch_up,
+            joined=self._joined,
             wall_ms=parts.now_ms,
             end=parts.end,
             log=parts.log,
         )
         self._engine = Engine(
             transform or self._core_transform(),
-            Breaker(settings.rejection_share_max / _PERCENT, settings.rejection_count_min),
+            Breaker(settings.rejection_share_max / 100, settings.rejection_count_min),
             edges,
             parts.metrics,
             parts.vitals,
@@ -88,16 +92,25 @@ class _Runtime:
         delivery.connect(lambda: self._producer.client)
         self._consumer = cast("Any", self._app.consumer)  # pipeline.worker.transport.Consumer
         self._engine.attach(self._consumer)
+        self._reporter = Reporter(
+            control,
+            self._engine.works,
+            self._consumer.membership.member_id,
+            delivery.deliver,
+            encoder(parts.topics["applied"], parts.policy.applied),
+            parts.now_ms,
+        )
 
     async def run(self) -> None:
         """Work until told to stop, then drain."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        for work in (self._keep_ticking, self._keep_measuring, self._control.keep_reading):
+        for work in (self._keep_ticking, self._keep_measuring, self._keep_reading):
             self._spawn(work)
         if not self._parts.shadow:
             self._spawn(self._engine.keep_committing)
+            self._spawn(self._reporter.keep_reporting)
         await self._start()
         await self._stopped.wait()
         for task in self._tasks:
@@ -147,6 +160,7 @@ class _Runtime:
             batch_bytes_max=settings.batch_bytes_max,
             instance_id=settings.instance_id,
             observer=self._engine,
+            lease=self._lease,
             in_flight=self._engine.in_flight,
             commits=not parts.shadow,
             make_producer=lambda: make_producer(
@@ -154,6 +168,7 @@ class _Runtime:
                 batch_bytes_max=settings.batch_bytes_max,
                 delivery_ms=settings.delivery_s * 1000,
                 idempotent=not parts.shadow,
+                gate=self._hold_back,
             ),
             handle=self._engine.handle,
         )
@@ -171,6 +186,12 @@ class _Runtime:
 
         self._tasks.append(asyncio.create_task(guarded()))
 
+    def _joined(self) -> None:
+        self._reporter.want()
+
+    async def _keep_reading(self) -> None:
+        await self._control.keep_reading(self._reporter.want)
+
     async def _keep_ticking(self) -> None:
         parts = self._parts
         while True:
@@ -184,9 +205,9 @@ class _Runtime:
     async def _keep_measuring(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await self._consumer.check()
-            check_metadata(self._control.consumer)
-            if self._engine.owned:  # the producer starts before there is an assignment
+            if self._consumer.membership.has_started:
+                await self._consumer.membership.check()
+            if self._engine.owned:
                 check_metadata(self._producer.client)
                 await self._measure()
 
@@ -215,6 +236,18 @@ class _Runtime:
                 f"partition {partition} is {oldest_s / 3600:.1f} h behind, more than half of raw's bound: beyond the "
                 "bound, events are lost. Start more workers, or find out why these are slow"
             )
+
+    async def _hold_back(self) -> None:
+        """Let records of events out only while this worker is surely a member.
+
+        It ends the process by itself: the client would take an error for one of its own.
+        """
+        if not self._engine.in_flight():
+            return
+        try:
+            await self._lease.held()
+        except SinkUnavailable as error:
+            self._parts.end(error)
 
     def _expired(self, partition: int, first: int, last: int) -> Sequence[Outgoing]:
         """Make the rejection of a range of offsets that nobody has read."""

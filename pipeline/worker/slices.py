@@ -28,6 +28,7 @@ class Slice:
         rejected_keys: keys of the raw records that were rejected, for the breaker.
         received_ms: when the requests were received that made records.
         appended_ms: when the last of its raw records was appended.
+        number: of this piece of work, see `pipeline.worker.works`.
     """
 
     partition: int
@@ -40,6 +41,7 @@ class Slice:
     rejected_keys: list[bytes | None] = field(default_factory=list)
     received_ms: list[int] = field(default_factory=list)
     appended_ms: int = 0
+    number: int = 0
 
     def __repr__(self) -> str:
         return f"Slice({self.partition}, {self.first}..{self.end}, {len(self.outgoing)} records)"

@@ -98,6 +98,7 @@ class Consumer(driver.Consumer):
         """
         revocations = self._revocations
         starts = await self._thread.begin(self.assignment())
+        await self._observer.joined()
         if revocations != self._revocations:
             raise IllegalStateError("partitions were revoked")
         self._waiting.clear()
@@ -228,14 +229,10 @@ class Consumer(driver.Consumer):
         ends, commits = await self._thread.log_ends(), self.ledger.commits()
         return {p: max(0, end - commits[p]) for p, end in ends.items() if p in commits}
 
-    async def check(self) -> None:
-        """Raise what the group has against this member.
-
-        Raises:
-            KafkaError: the coordinator's answer.
-        """
-        if self._thread.has_started:
-            await self._thread.check()
+    @property
+    def membership(self) -> ConsumerThread:
+        """Return what knows of the group."""
+        return self._thread
 
     async def wait_empty(self) -> None:
         """Wait until all that is in the works is delivered, and commit it: before partitions go, and at the end."""

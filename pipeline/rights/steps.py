@@ -1,0 +1,135 @@
+"""An erasure, step by step: each is in the receipt before the next begins, so that a crash repeats one at most.
+
+Published, applied by every worker, archived, taken out of the store, its bytes seen to be gone.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.coarsen import format_timestamp
+from pipeline.policy.load import Policy
+from pipeline.receipts.model import Receipt
+from pipeline.rights.erase import Erased, Named, Operational, StoreEraser
+from pipeline.rights.receipt import (
+    BEHIND,
+    Ends,
+    Mark,
+    Step,
+    applied,
+    archived,
+    confirm,
+    ends_of,
+    entry_of,
+    mark_of,
+    noted,
+    published,
+    record,
+    step_of,
+)
+from pipeline.store.entries import add_entry, ensure_entries
+from pipeline.suppress import ControlRecord, encode_entry
+
+if TYPE_CHECKING:  # Kafka's clients take a while to import, and an erasure from a store alone needs none
+    from pipeline.rights.barrier import Barrier
+
+_POLL_S = 0.2
+WAITS_FOR = {
+    Step.PUBLISH: "its entry is to be published on the control topic",
+    Step.WORKERS: "workers are to apply it",
+    Step.ARCHIVE: "the archive is to store what was made before",
+    Step.STORE: "it is to be taken out of the store",
+    Step.BYTES: "its bytes are to be gone from the store's disk",
+    Step.NOTHING: "nothing: it is complete",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How an erasure is done.
+
+    Attributes:
+        policy: by which records were made.
+        operational: what becomes of operational records.
+        wait_s: how long each step may wait.
+        now_ms: the clock, epoch milliseconds.
+        save: keeps a receipt, durably.
+        tell: says a line to whoever asked for it.
+    """
+
+    policy: Policy
+    operational: Operational
+    wait_s: float
+    now_ms: Callable[[], int]
+    save: Callable[[Receipt], None]
+    tell: Callable[[str], None]
+
+    def through_topics(self, receipt: Receipt, barrier: "Barrier") -> Receipt:
+        """Publish, and wait for workers and archive; return the receipt, which may wait for either still.
+
+        Raises:
+            ConfigError, SinkUnavailable: Kafka is not there, or refuses; what was done until then is in the receipt.
+        """
+        if step_of(receipt) is Step.PUBLISH:
+            entry = encode_entry(entry_of(receipt, self.operational), self.policy.control)
+            at = barrier.publish(receipt.pseudonym, entry)
+            receipt = self._saved(published(receipt, at, barrier.until_ms("control", self.now_ms())))
+        mark = mark_of(receipt)
+        if mark is not None and step_of(receipt) is Step.WORKERS:
+            receipt = self._wait_for_workers(receipt, barrier, mark)
+        ends = ends_of(receipt)
+        if ends is not None and step_of(receipt) is Step.ARCHIVE:
+            receipt = self._wait_for_archive(receipt, barrier, ends)
+        return receipt
+
+    def _wait_for_workers(self, receipt: Receipt, barrier: "Barrier", mark: Mark) -> Receipt:
+        waited = barrier.wait_for_workers(mark, receipt.requested_ms, self.wait_s)
+        if waited.left:
+            self.tell(f"{waited.left} of {waited.members} workers have not applied it yet")
+            return receipt
+        if not waited.members:
+            self.tell(f"no worker is a member of the group {barrier.group}; one that joins applies it first")
+        now_ms = self.now_ms()
+        untils_ms = {name: barrier.until_ms(name, now_ms) for name in (*BEHIND, "raw")}
+        return self._saved(noted(applied(receipt, waited.members, now_ms), barrier.ends(), untils_ms))
+
+    def _wait_for_archive(self, receipt: Receipt, barrier: "Barrier", ends: Ends) -> Receipt:
+        waited = barrier.wait_for_archive(ends, self.wait_s)
+        if waited.left:
+            self.tell(f"the archive has {waited.left:,} records before it that were made before: does it run?")
+            return receipt
+        return self._saved(archived(receipt, self.now_ms()))
+
+    def in_store(self, receipt: Receipt, named: Named, eraser: StoreEraser) -> tuple[Receipt, Erased]:
+        """Take a subject out of a store; return the receipt, complete when the bytes are gone, and what was found.
+
+        Raises:
+            ConfigError: the policy has no field by which such a subject could be found.
+            SinkUnavailable: the store did not answer, or refused.
+        """
+        keep_entry(eraser, entry_of(receipt, self.operational))
+        erased = eraser.erase(named, receipt.requested_ms, self.now_ms(), self.operational)
+        receipt = self._saved(record(receipt, erased, self.operational, self.policy))
+        until_s = time.monotonic() + self.wait_s
+        while not eraser.finish(self.operational):
+            if time.monotonic() >= until_s:
+                return receipt, erased
+            time.sleep(_POLL_S)
+        return self._saved(confirm(receipt, self.now_ms())), erased
+
+    def _saved(self, receipt: Receipt) -> Receipt:
+        self.save(receipt)
+        return receipt
+
+
+def keep_entry(eraser: StoreEraser, entry: ControlRecord) -> None:
+    """Keep a suppression in a store, durable before anything is taken out: `lethe run` into it goes by these."""
+    ensure_entries(eraser.store, eraser.policy.sinks["control"].retention_ms)
+    add_entry(eraser.store, entry.entry_id, entry.issued_at_ms, encode_entry(entry, eraser.policy.control))
+
+
+def describe_status(receipt: Receipt) -> str:
+    """Say how far an erasure is, and what it waits for."""
+    since = f"requested {format_timestamp(receipt.requested_ms)}"
+    return f"{receipt.status}, {since}; waits for: {WAITS_FOR[step_of(receipt)]}"
