@@ -150,7 +150,7 @@ def seal_content(
 
     Args:
         request_id: identity of the record.
-        fields: its clear fields.
+        fields: its clear fields; a place for the body among them is taken out.
         body: scrubbed; replaced whole where it grew past what a sink takes.
         received_at_ms: when its request came in.
         core: policy and sealer.
@@ -164,7 +164,9 @@ def seal_content(
     if not is_whole:
         body = {name: REDACTED for name in body if name != "error"}
         data = encode(body)
-    check_record({**fields, "body": body}, policy.content)
+    fields["body"] = body
+    check_record(fields, policy.content)
+    del fields["body"]
     sealed = core.sealer.seal(data, request_id=request_id, received_at_ms=received_at_ms)
     return ContentRecord(request_id, fields, sealed), is_whole
 

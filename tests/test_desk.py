@@ -67,9 +67,9 @@ def test_what_there_is_about_a_subject_is_counted_before_and_after_its_erasure(l
     )
     assert _find(lethe, "--request", REQUEST)["key_epochs"] == {"e1": 1}
     assert _find(lethe, "--account", "acct_nobody")["operational"] == 0
-    erase = ("erase", "--account", "-", "--receipt", "r.json", *STORE, *WHY)
+    erase = ("erase", "--account", "-", "--receipt", "r.json", "--store-only", *STORE, *WHY)
     assert lethe(*erase, stdin=f"{GONE}\n".encode()).code == 0
-    assert lethe("restrict", "--account", "-", *STORE, *WHY, stdin=f"{GONE}\n".encode()).code == 0
+    assert lethe("restrict", "--account", "-", "--store-only", *STORE, *WHY, stdin=f"{GONE}\n".encode()).code == 0
     after = _find(lethe, "--account", GONE)
     assert (after["operational"], after["content"], after["restricted"]) == (0, 0, True)
     assert after["erased_until"] is not None

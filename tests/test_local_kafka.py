@@ -166,8 +166,11 @@ def test_a_lost_leader_is_followed_by_another() -> None:
         topic = make_topic(cluster)
 
         def partition() -> dict[str, Any]:
-            described: dict[str, Any] = client.describe_topics([topic])[0]["partitions"][0]
-            return described
+            deadline = time.monotonic() + PATIENCE_S
+            while not (described := client.describe_topics([topic])[0]["partitions"]):
+                assert time.monotonic() < deadline  # each broker learns of the topic by itself
+            first: dict[str, Any] = described[0]
+            return first
 
         before = partition()
         assert sorted(before["isr_nodes"]) == [1, 2, 3]

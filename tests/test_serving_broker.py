@@ -135,10 +135,10 @@ def test_commands_work_beside_an_archive(place: Place, lethe: Lethe) -> None:
             wait_until(lambda: place.committed() >= 160)
             assert len(exported(lethe, "before", GONE)["content.jsonl"].splitlines()) == 40
             stays = exported(lethe, "stays", STAYS)
-            done = lethe("erase", "--account", "-", "--receipt", "r.json", *WHY, stdin=account(GONE))
+            done = lethe("erase", "--account", "-", "--store-only", "--receipt", "r.json", *WHY, stdin=account(GONE))
             assert (done.code, done.out) == (0, "complete: r.json\n"), done.err
             assert set(exported(lethe, "gone", GONE).values()) == {b""}
-            assert lethe("restrict", "--account", "-", *WHY, stdin=account(SILENT)).code == 0
+            assert lethe("restrict", "--account", "-", "--store-only", *WHY, stdin=account(SILENT)).code == 0
             verdicts = judged(lethe)
             for command in (("retention", "sweep", "--json"), ("store", "migrate"), ("aggregates", "build")):
                 done = lethe(*command)
