@@ -20,7 +20,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, describe
 from pipeline.topics.trouble import to_error
 
 __all__ = [
@@ -32,14 +32,16 @@ __all__ = [
     "OffsetAndMetadata",
     "OffsetOutOfRangeError",
     "TopicPartition",
-    "check_metadata",
     "from_kafka",
+    "keep_metadata",
     "make_producer",
     "make_reader",
     "producing",
     "quiet_clients",
     "reading",
 ]
+
+_log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 40_000
 """How long a request may take."""
@@ -166,21 +168,25 @@ def from_kafka(doing: str, brokers: str, error: BaseException) -> PipelineError:
     return to_error(doing, brokers, type(error))
 
 
-def check_metadata(client: Any) -> None:
-    """Check that a client still learns about the cluster: its task that does ends in silence on an error it lacks.
+def keep_metadata(client: Any) -> None:
+    """Start a client's task that learns about the cluster again, where it has ended: aiokafka lets it end in silence.
 
-    Without it nothing is ever fetched from, or sent to, a partition whose leader has changed.
+    Without it nothing is ever fetched from, or sent to, a partition whose leader has changed. It was seen to be gone
+    after a broker's restart, and not seen why; so the log names the type and the place of what ended it.
 
     Args:
-        client: a consumer or a producer that runs.
-
-    Raises:
-        KafkaError: it does not, and never will again.
+        client: a consumer or a producer that runs. Call this on its loop, about once a second.
     """
     inner = client.client if isinstance(client, AIOKafkaProducer) else client._client  # noqa: SLF001 - there is
     task = inner._sync_task  # noqa: SLF001 - no other way to ask
-    if task is not None and task.done():
-        raise KafkaError("the client learns no more about the cluster")
+    if task is None or not task.done():
+        return
+    error = None if task.cancelled() else task.exception()
+    reason = "cancelled" if error is None else describe(error)
+    _log.warning("a client had stopped learning about the cluster, and goes on: %s", reason)
+    if inner._md_update_fut is not None and inner._md_update_fut.done():  # noqa: SLF001 - as above
+        inner._md_update_fut = None  # noqa: SLF001 - it would be answered twice
+    inner._sync_task = asyncio.get_running_loop().create_task(inner._md_synchronizer())  # noqa: SLF001 - as above
 
 
 def quiet_clients(names: Iterable[str] = ("aiokafka", "faust", "mode")) -> None:

@@ -1,5 +1,6 @@
 """The local broker: ready in seconds, durable over kills, clear when it cannot run, and never left behind."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -27,6 +28,8 @@ from kafka_broker import (
     make_topic,
     running,
 )
+
+from pipeline.client import keep_metadata, reading
 
 READY_S_MAX = 30
 PATIENCE_S = 30
@@ -288,3 +291,30 @@ def test_the_command_runs_a_broker_in_the_foreground(tmp_path: Path) -> None:
         finally:
             foreground.kill()
     assert run("status")[0] == 3
+
+
+def _confuse(inner: Any) -> None:
+    """Have the client's task fail: what it is about to answer is answered already."""
+    inner.force_metadata_update()
+    inner._md_update_fut.cancel()
+
+
+def test_a_client_that_stopped_learning_about_the_cluster_learns_on(broker: Cluster) -> None:
+    """Aiokafka's task ends in silence on an error that it does not expect; it is started again, and answers."""
+
+    async def revive() -> list[bool]:
+        answers = []
+        async with reading(broker.bootstrap, fetch_bytes_max=1 << 20) as consumer:
+            inner = consumer._client
+            for end in (
+                inner._sync_task.cancel,
+                lambda: inner.force_metadata_update() and inner._md_update_fut.cancel(),
+            ):
+                end()
+                await asyncio.wait([inner._sync_task], timeout=10)
+                assert inner._sync_task.done()
+                keep_metadata(consumer)
+                answers.append(await asyncio.wait_for(inner.force_metadata_update(), 10))
+        return answers
+
+    assert asyncio.run(revive()) == [True, True]

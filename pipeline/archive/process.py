@@ -16,7 +16,7 @@ from pipeline.archive.loop import Archive, Edges, Limits
 from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import Reader
-from pipeline.client import KafkaError, check_metadata, from_kafka, reading
+from pipeline.client import KafkaError, from_kafka, keep_metadata, reading
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.policy.load import Policy
@@ -207,7 +207,7 @@ async def _keep_looking(job: Job, archive: Archive, consumer: Any, vitals: Vital
     async def look() -> None:
         while True:
             vitals.tick()
-            check_metadata(consumer)
+            keep_metadata(consumer)
             await archive.measure()
             await asyncio.sleep(LOOK_S)
 

@@ -17,7 +17,7 @@ from pipeline.client import (
     KafkaError,
     OffsetAndMetadata,
     TopicPartition,
-    check_metadata,
+    keep_metadata,
 )
 from pipeline.worker.lease import Lease
 from pipeline.worker.offsets import Start, choose_start
@@ -149,7 +149,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer, coordinator = self._ensure_consumer(), self._coordinator()
         if coordinator is not None:
             coordinator.check_errors()
-        check_metadata(consumer)
+        keep_metadata(consumer)
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Say nothing here: mode would print a traceback. What crashed it ends the process, with a reason."""

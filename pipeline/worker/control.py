@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.client import TopicPartition, check_metadata
+from pipeline.client import TopicPartition, keep_metadata
 from pipeline.suppress import ControlFault, ControlRecord, Suppressions
 
 POLL_MS = 1000
@@ -82,7 +82,7 @@ class ControlReader:
 
     async def _poll(self) -> bool:
         """Read what is there, and say whether it moved on."""
-        check_metadata(self._consumer)
+        keep_metadata(self._consumer)
         numbers = self._consumer.partitions_for_topic(self._partitions[0].topic)
         if numbers and len(numbers) != len(self._partitions):
             raise ControlFault(

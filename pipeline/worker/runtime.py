@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-from pipeline.client import KafkaError, check_metadata, make_producer, reading
+from pipeline.client import KafkaError, keep_metadata, make_producer, reading
 from pipeline.errors import Reason, SinkUnavailable
 from pipeline.records import Source
 from pipeline.rejects import make_rejection
@@ -208,7 +208,7 @@ class _Runtime:
             if self._consumer.membership.has_started:
                 await self._consumer.membership.check()
             if self._engine.owned:
-                check_metadata(self._producer.client)
+                keep_metadata(self._producer.client)
                 await self._measure()
 
     async def _measure(self) -> None:
