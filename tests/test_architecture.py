@@ -35,6 +35,7 @@ LAYERS = [
     },
     {"pipeline.worker"},
     {"pipeline.archive"},
+    {"pipeline.proof"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
 # Each big library has one door; Presidio a second one, behind which its models are loaded, and Hyperscan one for terms.
@@ -94,6 +95,7 @@ PURE = [
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
     *("pipeline.worker.slices", "pipeline.worker.watermark"),
     *("pipeline.archive.decode", "pipeline.archive.batch", "pipeline.store.request"),
+    *("pipeline.proof.report", "pipeline.proof.witness", "pipeline.proof.examine"),
 ]
 LINES_MAX = 260
 FUNCTION_LINES_MAX = 70

@@ -10,6 +10,7 @@ from pipeline import __version__
 from pipeline.cli import (
     aggregates,
     archive,
+    audit,
     audit_log,
     content,
     demo,
@@ -66,6 +67,7 @@ app.command("search")(content.search_command)
 app.command("open")(content.open_command)
 app.command("rescrub")(mending.rescrub_command)
 app.command("purge")(mending.purge_command)
+app.command("audit")(audit.audit_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)
 app.command("demo")(demo.demo_command)

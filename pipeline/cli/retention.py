@@ -56,11 +56,7 @@ def verify_command(
     """
     check_metrics_path("--textfile", textfile)
     chosen = edge.settings({"schemas": schemas, "event_schema": event, "store": store})
-    holdings: list[Holding] = []
-    if not no_topics:
-        holdings += _looked(Kind.TOPIC, lambda: _look_at_topics(chosen, admission, assume))
-    if not no_store:
-        holdings += _looked(Kind.STORE, lambda: _look_at_store(chosen.store))
+    holdings = holdings_of(chosen, admission, assume, topics=not no_topics, store=not no_store)
     metrics = RetentionMetrics()
     metrics.found(holdings, edge.now_ms())
     if as_json:
@@ -87,6 +83,18 @@ def sweep_command(store: StoreOption = "", as_json: JsonOption = False) -> None:
         retention_report.show_sweep(edge.console(), label, report)
     if report.waiting:
         raise typer.Exit(1)
+
+
+def holdings_of(
+    chosen: Settings, admission: str, assume: list[str] | None, *, topics: bool, store: bool
+) -> list[Holding]:
+    """Hold the oldest of everything in topics and a store against its bound; what cannot be looked at is unseen."""
+    holdings: list[Holding] = []
+    if topics:
+        holdings += _looked(Kind.TOPIC, lambda: _look_at_topics(chosen, admission, assume))
+    if store:
+        holdings += _looked(Kind.STORE, lambda: _look_at_store(chosen.store))
+    return holdings
 
 
 def _looked(kind: Kind, look: Callable[[], list[Holding]]) -> list[Holding]:
