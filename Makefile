@@ -23,6 +23,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(V)/python bench/core.py
 	$(V)/python bench/detect.py
+	$(V)/python bench/store.py
 
 # Texts made to be slow, beside benign ones of the same size; fails where one takes more than five times as long.
 # ARGS="--only Names --stages 2"

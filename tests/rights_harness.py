@@ -21,6 +21,7 @@ from kafka_broker import admin, running
 from worker_harness import Bench, Worker, ending, make_event, now_ms
 
 from pipeline.coarsen import parse_timestamp
+from pipeline.keys.keyfile import rotate_keyfile
 from pipeline.keys.signingfile import load_signer
 from pipeline.receipts.files import verify_file
 from pipeline.receipts.signed import to_document
@@ -103,6 +104,12 @@ class Site:
         self.bench = bench
         bench.settings["LETHE_STORE"] = self.store = f"chdb:{bench.folder / 'store'}"
         bench.lethe("receipt", "key")
+
+    def rotate_keys(self) -> None:
+        """Begin a key epoch, once every worker has had time to read the file."""
+        valid_from_ms = now_ms() + 2500
+        rotate_keyfile(self.bench.folder / "keys.json", now_ms(), valid_from_ms, lead_ms=0)
+        time.sleep((valid_from_ms - now_ms()) / 1000)
 
     def workers(self, count: int) -> list[Worker]:
         """Start workers, and wait until each is a member."""
@@ -219,6 +226,7 @@ def run_end_to_end(site: Site, size: Size) -> None:
     bench.wait_done()
     site.archive()
     before = site.rows(sent)
+    site.rotate_keys()
     load = Load(bench, sent, range(half, size.events), size)
     load.start()
     erased = erase_under_load(site, size, chance)
@@ -239,6 +247,49 @@ def run_end_to_end(site: Site, size: Size) -> None:
     for account in erased:
         check_receipt(site, site.receipt(f"receipt-{account}.json"))
     assert bench.lethe("audit-log", "verify").returncode == 0
+    epochs = {row[1].partition(":")[0] for row in after["operational"].values() if row[1] is not None}
+    assert epochs == {"e1", "e2"}, "it did not span key epochs"
+    if size.kills:
+        check_bytes(site)
+        check_export(site, sent, after, next(account for account in size.owners if account not in erased))
+        check_tampering(site, f"receipt-{next(iter(erased))}.json")
+
+
+def check_bytes(site: Site) -> None:
+    """See that no row of content is merely hidden, and that no part but those in use is there."""
+    hidden = "SELECT count() FROM content_rows WHERE NOT _row_exists SETTINGS apply_deleted_mask = 0"
+    parts = "SELECT count() FROM system.parts WHERE table = 'content_rows' AND _state != 'Active' AND _state != ''"
+    with open_store(site.store, now_ms=now_ms()) as store:
+        assert store.query(hidden).rows == [(0,)]
+        assert store.query(parts).rows == [(0,)]
+
+
+def check_export(site: Site, sent: Sent, rows: dict[str, dict[str, Row]], account: int) -> None:
+    """See that an account's export is what was sent of it, over all key epochs, anonymized."""
+    call = ("export", "--account", "-", "--content", *WHY, "out")
+    done = site.bench.lethe(*call, check=False, stdin=f"{account_name(account)}\n")
+    assert done.returncode == 0, done.stderr
+    wanted = {one for one, owner in sent.accounts.items() if owner == account}
+    for name in VIEWS:
+        lines = (site.bench.folder / "out" / f"{name}.jsonl").read_bytes().splitlines()
+        exported = {record["request_id"]: record for record in map(json.loads, lines)}
+        assert set(exported) == wanted
+        assert not any(b"example.org" in line or account_name(account).encode() in line for line in lines)
+        if name == "content":
+            assert {one: record["body"] for one, record in exported.items()} == {
+                one: json.loads(rows[name][one][1]) for one in wanted
+            }
+
+
+def check_tampering(site: Site, receipt: str) -> None:
+    """See that a changed receipt and a changed audit log do not hold."""
+    path = site.bench.folder / receipt
+    assert site.bench.lethe("receipt", "verify", receipt, check=False).returncode == 0
+    path.write_bytes(path.read_bytes().replace(b'"complete"', b'"pending"', 1))
+    assert site.bench.lethe("receipt", "verify", receipt, check=False).returncode == 1
+    log = min((site.bench.folder / "lethe-audit").glob("*.jsonl"))
+    log.write_bytes(log.read_bytes().replace(b'"erase"', b'"export"', 1))
+    assert site.bench.lethe("audit-log", "verify", check=False).returncode == 1
 
 
 def check_receipt(site: Site, receipt: dict[str, Any]) -> None:

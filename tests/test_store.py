@@ -121,6 +121,19 @@ def test_the_same_events_in_other_batches_show_once(opened: Opener) -> None:
     assert (expected, expected) == (_ids(store, "content"), _ids(store, "operational"))
 
 
+def test_ids_far_apart_are_found_among_many(opened: Opener) -> None:
+    """Of a few ids with thousands of rows between them each is asked for; odd ones, as any text may be, are too."""
+    store = opened()
+    sink = _sink(store)
+    odd = ["it's", "a,b", "tab\t", "back\\slash", "é"]
+    sink.write([make_event(number) for number in range(2000)])
+    sink.write([make_event(1, operational={"request_id": one}, content={"request_id": one}) for one in odd])
+    again = [make_event(number) for number in (0, 1000, 1999)]
+    again += [make_event(1, operational={"request_id": one}, content={"request_id": one}) for one in odd]
+    assert WriteReport(repeated=16) == sink.write(again)
+    assert WriteReport(content=1, operational=1, repeated=2) == sink.write([make_event(5), make_event(2000)])
+
+
 def test_other_bytes_under_the_same_id_are_a_conflict_and_the_first_stays(opened: Opener) -> None:
     """Stored or earlier in the same batch, the first record stays; content and operational are judged apart."""
     store = opened()

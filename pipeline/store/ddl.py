@@ -20,6 +20,7 @@ _DAILY_UP_TO_MS = 92 * DAY_MS
 """Longer bounds have monthly partitions: 400 daily ones would make every read open 400 parts."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
+_LOW_CARDINALITY = re.compile(r"^LowCardinality\((.+)\)$")
 _TIMESTAMP = "DateTime64(3, 'UTC')"
 _TYPES: Mapping[FieldType, str] = {
     FieldType.STRING: "String",
@@ -126,6 +127,11 @@ def column_types(table: Table) -> dict[str, str]:
     if table.time == INSERTED_AT:
         types[INSERTED_AT] = _TIMESTAMP
     return types | {DIGEST: "UInt64"}
+
+
+def insert_types(table: Table) -> dict[str, str]:
+    """Return the type of every column as it is sent: the engine makes dictionaries much faster than the driver does."""
+    return {name: _LOW_CARDINALITY.sub(r"\1", kind) for name, kind in column_types(table).items()}
 
 
 def encoding_column(body: str) -> str:

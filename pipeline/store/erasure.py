@@ -22,7 +22,7 @@ from pipeline.store.holdings import (
     outdated_parts,
     unfinished_mutations_ms,
 )
-from pipeline.store.lookup import chunks
+from pipeline.store.lookup import bind_ids, chunks
 from pipeline.store.rows import UNLINKED
 from pipeline.store.scratch import ERASING, scratch_name
 from pipeline.store.sidetables import create_side_table
@@ -75,12 +75,10 @@ def has_tombstones(store: Store) -> bool:
 def find_tombstones(store: Store, pseudonyms: Sequence[str]) -> dict[str, bool]:
     """Return which of some requests have a tombstone, and whether it is of their operational records too."""
     found: dict[str, bool] = {}
-    sql = (
-        f"SELECT pseudonym, max(is_whole) FROM {TOMBSTONES} WHERE pseudonym IN {{some:Array(String)}} "  # noqa: S608
-        "GROUP BY pseudonym"
-    )
-    for some in chunks(list(pseudonyms)):
-        rows = store.query(sql, {"some": some}).rows
+    for chunk in chunks(list(pseudonyms)):
+        some, parameters = bind_ids(chunk)
+        sql = f"SELECT pseudonym, max(is_whole) FROM {TOMBSTONES} WHERE pseudonym IN {some} GROUP BY pseudonym"  # noqa: S608
+        rows = store.query(sql, parameters).rows
         found.update((pseudonym, bool(is_whole)) for pseudonym, is_whole in rows)
     return found
 

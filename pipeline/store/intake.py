@@ -14,7 +14,7 @@ from pipeline.policy.model import RecordSchema, SinkPolicy
 from pipeline.records import ContentRecord, OperationalRecord, Rejection
 from pipeline.store.bounds import due_before_ms
 from pipeline.store.client import Store
-from pipeline.store.ddl import Table, column_types, make_table
+from pipeline.store.ddl import Table, insert_types, make_table
 from pipeline.store.erasure import find_tombstones, has_tombstones
 from pipeline.store.lookup import find_records, find_rejections
 from pipeline.store.rows import Entry, Key, Stamp, Verdict, judge, make_columns, make_entry
@@ -85,7 +85,7 @@ class RecordWriter:
         self._clock = clock
         tables = make_tables(schemas, sinks)
         self._content, self._operational, self._rejected = tables
-        self._types = {table.name: column_types(table) for table in tables}
+        self._types = {table.name: insert_types(table) for table in tables}
         self._content_entry, self._operational_entry, self._rejected_entry = map(make_entry, tables)
         ensure_tables(store, tables)
 

@@ -1,7 +1,8 @@
 """Which records a store already has, looked up by their identity."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from pipeline.store.client import Store
@@ -10,10 +11,25 @@ from pipeline.store.rows import Key, Stamp
 
 _KEYS_A_QUERY = 2000
 """A server takes parameters of at most 128 KiB each (http_max_field_value_size); an id is 40 bytes, quoted 44."""
+_NEAR_ROWS_MIN = 1000
+_PLAIN = re.compile(r"[0-9A-Za-z_.:,-]*", re.ASCII)
+
+
+class _Verbatim:
+    """A parameter that needs no escapes: the driver looks for them one character at a time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def find_records(store: Store, tables: Sequence[Table], ids: Iterable[str]) -> list[dict[Key, Stamp]]:
-    """Find the rows of some request ids, in all tables with one query: binding ids costs as much as finding them.
+    """Find the rows of some request ids, in all tables with one query.
+
+    Ids of a batch are of about the same time, and begin with it: so rows between the first and the last of them are
+    asked for, which costs a third of asking for each. Where those are too many, each is asked for.
 
     Args:
         store: the store.
@@ -26,10 +42,24 @@ def find_records(store: Store, tables: Sequence[Table], ids: Iterable[str]) -> l
     Raises:
         SinkUnavailable: the store did not answer, or refused.
     """
-    found: list[dict[Key, Stamp]] = [{} for _ in tables]
-    sql = " UNION ALL ".join(_select_by_id(number, table) for number, table in enumerate(tables))
-    for chunk in chunks(sorted(set(ids))):
-        for number, key, digest, version, lapsing in store.query(sql, {"ids": chunk}).rows:
+    wanted = sorted(set(ids))
+    if not wanted:
+        return [{} for _ in tables]
+    limit = 2 * len(wanted) + _NEAR_ROWS_MIN
+    near = f"key >= {{first:String}} AND key <= {{last:String}} LIMIT {limit}"
+    rows = store.query(_select(tables, near), {"first": wanted[0], "last": wanted[-1]}).rows
+    if max(Counter(row[0] for row in rows).values(), default=0) == limit:
+        rows = []
+        for chunk in chunks(wanted):
+            some, parameters = bind_ids(chunk)
+            rows += store.query(_select(tables, f"key IN {some}"), parameters).rows
+    return _stamps(rows, len(tables), frozenset(wanted))
+
+
+def _stamps(rows: Iterable[tuple[Any, ...]], tables: int, wanted: Collection[str]) -> list[dict[Key, Stamp]]:
+    found: list[dict[Key, Stamp]] = [{} for _ in range(tables)]
+    for number, key, digest, version, lapsing in rows:
+        if key in wanted:
             stamp = Stamp(digest, version, tuple(lapsing))
             before = found[number].get((key,))
             if before is None or stamp.version > before.version:
@@ -58,13 +88,30 @@ def find_rejections(store: Store, table: Table, keys: Iterable[Key]) -> dict[Key
     return found
 
 
-def _select_by_id(number: int, table: Table) -> str:
-    lapsing = ", ".join(f"CAST(`{field.name}`, 'Nullable(String)')" for field in table.lapsing)
-    return (
-        f"SELECT {number}, `{table.key[0]}`, {DIGEST}, `{table.version}`, "  # noqa: S608 - checked names
-        f"CAST([{lapsing}], 'Array(Nullable(String))') FROM {table.name} "
-        f"WHERE `{table.key[0]}` IN {{ids:Array(String)}}"
-    )
+def bind_ids(ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return ids as an expression and its parameter, for ``IN``.
+
+    Plain ones go as one text, which binds six times as fast as a list.
+
+    Args:
+        ids: at least one.
+    """
+    text = ",".join(ids)
+    if _PLAIN.fullmatch(text) and text.count(",") == len(ids) - 1:
+        return "splitByChar(',', {ids:String})", {"ids": _Verbatim(text)}
+    return "{ids:Array(String)}", {"ids": list(ids)}
+
+
+def _select(tables: Sequence[Table], where: str) -> str:
+    """Return one query over all tables; their key is called ``key`` in the condition. In one thread: it is small."""
+    selects = []
+    for number, table in enumerate(tables):
+        lapsing = ", ".join(f"CAST(`{field.name}`, 'Nullable(String)')" for field in table.lapsing)
+        selects.append(
+            f"SELECT {number}, `{table.key[0]}` AS key, {DIGEST}, `{table.version}`, "  # noqa: S608 - checked names
+            f"CAST([{lapsing}], 'Array(Nullable(String))') FROM {table.name} WHERE {where}"
+        )
+    return " UNION ALL ".join(selects) + " SETTINGS max_threads = 1"
 
 
 def chunks(values: list[Any]) -> Iterator[list[Any]]:

@@ -11,7 +11,7 @@ from pipeline.coarsen import TIME_MS_MIN, format_timestamp
 from pipeline.records import ContentRecord
 from pipeline.store.bounds import due_before_ms
 from pipeline.store.client import Store
-from pipeline.store.ddl import Table, column_types
+from pipeline.store.ddl import Table, insert_types
 from pipeline.store.erasure import count_lingering, find_tombstones, has_tombstones, mask_records, purge_masked
 from pipeline.store.holdings import Bounds, active_partitions
 from pipeline.store.rows import make_columns, make_entry
@@ -45,7 +45,7 @@ def replace_records(
     ]
     if not entries:
         return 0
-    store.insert(table.name, make_columns(table, entries, now_ms), column_types(table))
+    store.insert(table.name, make_columns(table, entries, now_ms), insert_types(table))
     mask_records(store, table, _erased(store, [str(entry.key[0]) for entry in entries], pseudonym_of))
     return len(entries)
 
