@@ -1,7 +1,6 @@
 """What is in deploy/: alerts of metrics that exist, each explained and shown to fire; units that call real commands."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,20 +17,18 @@ RULES = DEPLOY / "prometheus" / "lethe.rules.yml"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
-def alerts() -> Iterator[dict[str, Any]]:
-    """Yield every alert."""
-    for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]:
-        yield from group["rules"]
+def alerts() -> list[dict[str, Any]]:
+    """Return every alert."""
+    groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    return [alert for group in groups for alert in group["rules"]]
 
 
 def metrics() -> set[str]:
     """Return the names of all series that workers, archives and looks at retention have."""
     pages = [made().render().decode() for made in (WorkerMetrics, ArchiveMetrics, RetentionMetrics)]
     found = re.findall(r"^# TYPE (\S+) (\S+)$", "\n".join(pages), re.MULTILINE)
-    histograms = {
-        f"{name}_{part}" for name, kind in found if kind == "histogram" for part in ("bucket", "sum", "count")
-    }
-    return {name for name, kind in found if kind != "histogram"} | histograms
+    parts = {"histogram": ("_bucket", "_sum", "_count")}
+    return {f"{name}{part}" for name, kind in found for part in parts.get(kind, ("",))}
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda one: str(one["alert"]))

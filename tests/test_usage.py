@@ -454,6 +454,21 @@ def test_a_build_that_ends_in_the_middle_leaves_whole_tables(
     ).rows == [(0,)]
 
 
+def test_the_declared_sink_is_these_tables(
+    store: Store, write: Callable[[Iterable[Row]], None], policy: Policy
+) -> None:
+    """The policy names both tables and their clause; its bound is theirs, unless records go before."""
+    declared = policy.stores[tables.DECLARED]
+    assert declared.tables == tables.TABLES
+    assert policy.clauses().items() >= dict.fromkeys(tables.TABLES, declared.clause).items()
+    write([usual(n, n) for n in range(20)])
+    found = []
+    for bound_ms in (90 * DAY_MS, 999 * DAY_MS):
+        build(store, DAY_0_MS, DAY_0_MS + DAY_MS, NOW_MS, RULES, bound_ms)
+        found.append({one.bound_ms for one in verify_store(store, NOW_MS) if one.sink in tables.TABLES})
+    assert found == [{90 * DAY_MS, DAY_MS}, {400 * DAY_MS, DAY_MS}]  # a mutation's is a day
+
+
 def test_aggregates_expire_and_are_proved_like_the_rest(store: Store, write: Callable[[Iterable[Row]], None]) -> None:
     """Their bound is the operational records'; a day that lost its last group loses its cells."""
     write([usual(n, n) for n in range(20)])

@@ -37,7 +37,9 @@ class BuildReport:
     daily_requests: int = 0
 
 
-def build(store: Store, since_ms: int, until_ms: int, now_ms: int, rules: Rules) -> BuildReport:
+def build(
+    store: Store, since_ms: int, until_ms: int, now_ms: int, rules: Rules, bound_ms: int | None = None
+) -> BuildReport:
     """Build the days from ``since_ms`` to before ``until_ms`` anew; what was in the tables for them is gone then.
 
     Safe to run again, and to kill: a table changes a whole month at once or not at all.
@@ -48,14 +50,13 @@ def build(store: Store, since_ms: int, until_ms: int, now_ms: int, rules: Rules)
         until_ms: UTC midnight after the last one.
         now_ms: now, epoch milliseconds.
         rules: when a group may be shown.
+        bound_ms: of the tables; that of the records where it is longer, or None.
 
     Raises:
         ConfigError: the store has no operational records, or the range is none, unfinished, or partly swept away.
         SinkUnavailable: the store did not answer, or refused; what is in place is whole.
     """
-    bound_ms = next((one.bound_ms for one in read_bounds(store) if one.sink == _SOURCE), None)
-    if bound_ms is None:
-        raise ConfigError(f"{store.label}: there are no operational records to build from")
+    bound_ms = _bound_ms(store, bound_ms)
     _check_range(since_ms, until_ms, now_ms, bound_ms)
     drop_left_behind(store)
     _ensure_tables(store, bound_ms)
@@ -64,6 +65,14 @@ def build(store: Store, since_ms: int, until_ms: int, now_ms: int, rules: Rules)
         with _scratch(store, bound_ms) as scratch:
             _build_month(store, scratch, days, rules, report)
     return report
+
+
+def _bound_ms(store: Store, declared_ms: int | None) -> int:
+    """Return the bound of the tables: none of their lines outlives the records that it is made of."""
+    bound_ms = next((one.bound_ms for one in read_bounds(store) if one.sink == _SOURCE), None)
+    if bound_ms is None:
+        raise ConfigError(f"{store.label}: there are no operational records to build from")
+    return bound_ms if declared_ms is None else min(bound_ms, declared_ms)
 
 
 def _check_range(since_ms: int, until_ms: int, now_ms: int, bound_ms: int) -> None:
