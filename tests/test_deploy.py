@@ -1,10 +1,12 @@
 """What is in deploy/: alerts of metrics that exist, each explained and shown to fire; units that call real commands."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from docs_parts import all_commands
 from test_architecture import ROOT
 from test_docs import section
 
@@ -21,6 +23,18 @@ def alerts() -> list[dict[str, Any]]:
     """Return every alert."""
     groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
     return [alert for group in groups for alert in group["rules"]]
+
+
+def calls() -> Iterator[tuple[str, list[str]]]:
+    """Yield where in deploy/ lethe is called, and the arguments."""
+    for path in sorted((DEPLOY / "systemd").glob("*.service")):
+        for call in re.findall(r"^Exec\w+=.*?\blethe ([^'\n]+)", path.read_text("utf-8"), re.MULTILINE):
+            yield path.name, re.sub(r"\$\(.*\)", "1", call).split()
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+        for job in yaml.safe_load_all(path.read_text("utf-8")):
+            pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            for container in (*pod.get("initContainers", ()), *pod["containers"]):
+                yield job["metadata"]["name"], container["args"]
 
 
 def metrics() -> set[str]:
@@ -46,3 +60,24 @@ def test_the_runbook_has_no_other_entry() -> None:
     """An entry of an alert that is gone would be looked for in vain."""
     titles = re.findall(r"^### (.+)$", RUNBOOK.read_text("utf-8"), re.MULTILINE)
     assert titles == [alert["alert"] for alert in alerts()]
+
+
+@pytest.mark.parametrize(("where", "call"), [*calls()], ids=lambda one: one if isinstance(one, str) else " ".join(one))
+def test_every_unit_calls_a_command_that_exists(where: str, call: list[str]) -> None:
+    """The command exists and has the options that it is given."""
+    del where
+    known = all_commands()
+    words = tuple(call[: next(n for n in (2, 1) if tuple(call[:n]) in known)])
+    assert {one for one in call if one.startswith("-")} <= {o for p in known[words].params for o in p.opts}
+    assert not hasattr(known[words], "commands")
+
+
+def test_what_is_due_by_time_has_its_timer() -> None:
+    """By systemd and by Kubernetes: sweep and proof, aggregates, publishing and only then expiry, one report."""
+    wanted = ["aggregates build", "audit", "audit-log publish", "audit-log expire", "retention sweep"]
+    for suffix in (".service", ""):
+        found = [" ".join(call) for where, call in calls() if where.endswith(".service") is bool(suffix)]
+        assert [any(f"{one} ".startswith(f"{want} ") for one in found) for want in wanted] == [True] * len(wanted)
+        assert found.index("audit-log publish") + 1 == found.index("audit-log expire")
+    units = {path.stem for path in (DEPLOY / "systemd").glob("*.service")}
+    assert {path.stem for path in (DEPLOY / "systemd").glob("*.timer")} == units
