@@ -296,7 +296,9 @@ def archive_here(
                     target,
                     decoders(place.core.policy),
                     Limits(records_max, 1 << 20, 0.2),
-                    Edges(patience, Upkeep(target, patience, metrics, shown, now_ms, lines.append), lines.append),
+                    Edges(
+                        patience, Upkeep(target, patience, metrics, shown, vitals, now_ms, lines.append), lines.append
+                    ),
                     metrics,
                     vitals,
                     account,

@@ -34,6 +34,7 @@ from pipeline.store.opening import open_unswept
 from pipeline.store.sweep import SweepReport
 from pipeline.store.verify import GRACE_MS, verify_store
 from pipeline.topics.held import hold_topics
+from pipeline.worker.vitals import Vitals
 
 ROOT = Path(__file__).resolve().parent.parent
 TODAY_MS = NOW_MS - NOW_MS % DAY_MS
@@ -291,13 +292,16 @@ class _Kept:
 
     def __init__(self, store: Store) -> None:
         self.store, self.now_ms, self.broken = store, NOW_MS, ""
+        self.sweeps = self.looks = 0
 
     def sweep(self) -> SweepReport:
         """Remove what is due, or nothing."""
+        self.sweeps += 1
         return SweepReport(waiting=1) if self.broken == "sweep" else sweep(self.store, self.now_ms)
 
     def look(self) -> list[Holding]:
         """Look, or fail."""
+        self.looks += 1
         if self.broken == "look":
             raise SinkUnavailable("chdb:there: the store refused a statement (ClickHouse error 241)")
         return verify_store(self.store, self.now_ms)
@@ -310,12 +314,14 @@ def test_an_archive_shows_what_it_found_and_no_more_than_that(store: Store, monk
     kept, shown, lines = _Kept(store), RetentionMetrics(), list[str]()
     with ThreadPoolExecutor(1) as aside:
         patience = Patience(aside, 0.0, lines.append, lambda: None)
-        upkeep = Upkeep(kept, patience, ArchiveMetrics(), shown, lambda: kept.now_ms, lines.append)
+        upkeep = Upkeep(
+            kept, patience, ArchiveMetrics(), shown, Vitals(time.monotonic), lambda: kept.now_ms, lines.append
+        )
 
         def after(days: int, broken: str = "") -> tuple[set[str], float]:
             """Return the verdicts that do not hold, and when all was seen last."""
             kept.now_ms, kept.broken = TODAY_MS + days * DAY_MS, broken
-            asyncio.run(upkeep.run())
+            asyncio.run(upkeep.run_when_due())
             found = _samples(shown.render())
             bad = {f"{key[3]} {key[2]} {value:g}" for key, value in found.items() if key[0] == "verdict" and value}
             assert ("age_seconds" in str(found)) is (broken != "look")
@@ -325,13 +331,13 @@ def test_an_archive_shows_what_it_found_and_no_more_than_that(store: Store, monk
         assert after(31, "sweep") == ({"content rows 3"}, 31)
         assert after(32, "look") == ({" store 2"}, 31)
         monkeypatch.setattr("pipeline.archive.upkeep.SWEEP_EVERY_S", 3600.0)
-        assert after(33) == (set(), 33)
-        assert not upkeep.is_due()
+        assert after(33) == after(34) == (set(), 33)  # nothing is due
+        assert (kept.sweeps, kept.looks) == (4, 4)
         monkeypatch.setattr("pipeline.archive.upkeep.LOOK_AGAIN_S", 0.0)
         upkeep._sweep_due_s = 0.0
         assert after(33, "look") == ({" store 2"}, 33)
-        assert upkeep.is_due()
-        assert after(34, "sweep") == (set(), 34)  # looked alone: a sweep would have said what waits
+        assert after(34) == (set(), 34)
+        assert (kept.sweeps, kept.looks) == (5, 6)
     refused = "store (chdb:there: the store refused a statement (ClickHouse error 241))"
     assert lines == [
         "sweep: 1 parts with due bytes are still there; the next sweep tries again",

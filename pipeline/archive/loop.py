@@ -124,9 +124,7 @@ class Archive:
         """
         self._until = await self._begin()
         while not self._stopping.is_set():
-            if self._edges.upkeep.is_due():
-                self._vitals.committed()  # it may take long: the time in which records may wait begins with it
-                await self._edges.upkeep.run()
+            await self._edges.upkeep.run_when_due()
             batch = await self._collect()
             if batch.read:
                 await self._store(batch)

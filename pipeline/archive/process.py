@@ -200,7 +200,7 @@ async def _run(
                 target,
                 decoders(job.policy),
                 limits_of(settings),
-                Edges(patience, Upkeep(target, patience, metrics, shown, job.now_ms, job.log), job.log),
+                Edges(patience, Upkeep(target, patience, metrics, shown, vitals, job.now_ms, job.log), job.log),
                 metrics,
                 vitals,
                 account,

@@ -14,6 +14,7 @@ from pipeline.errors import PipelineError
 from pipeline.retention import Holding, Kind, Verdict, unseen, worst
 from pipeline.retention_metrics import RetentionMetrics
 from pipeline.store.sweep import SweepReport
+from pipeline.worker.vitals import Vitals
 
 SWEEP_EVERY_S = 3600.0
 LOOK_AGAIN_S = 60.0
@@ -41,38 +42,37 @@ class Upkeep:
         patience: Patience,
         metrics: ArchiveMetrics,
         shown: RetentionMetrics,
+        vitals: Vitals,
         now_ms: Callable[[], int],
         log: Callable[[str], None],
     ) -> None:
-        """Prepare; the first time is at once.
+        """Prepare.
 
         Args:
             kept: the store.
             patience: calls it.
             metrics: of the archive.
             shown: what a look found.
+            vitals: are told that a sweep begins: it may take long.
             now_ms: the clock, epoch milliseconds.
             log: writes a line for operators.
         """
         self._kept, self._patience, self._metrics, self._shown = kept, patience, metrics, shown
-        self._now_ms, self._log = now_ms, log
+        self._vitals, self._now_ms, self._log = vitals, now_ms, log
         self._sweep_due_s = self._look_due_s = time.monotonic()
 
-    def is_due(self) -> bool:
-        """Tell whether there is something to do."""
-        return time.monotonic() >= min(self._sweep_due_s, self._look_due_s)
-
-    async def run(self) -> None:
-        """Do what is due.
+    async def run_when_due(self) -> None:
+        """Do what is due; the first time is at once.
 
         Raises:
             SinkUnavailable: a sweep failed for longer than it is tried.
         """
-        if time.monotonic() >= self._sweep_due_s:
+        now_s = time.monotonic()
+        if now_s >= self._sweep_due_s:
+            self._vitals.committed()  # the time in which records may wait begins with it; not with each look
             await self._sweep()
-            self._look_due_s = self._sweep_due_s = time.monotonic() + SWEEP_EVERY_S
-            await self._look()
-        elif time.monotonic() >= self._look_due_s:
+            self._look_due_s, self._sweep_due_s = now_s, time.monotonic() + SWEEP_EVERY_S
+        if now_s >= self._look_due_s:
             await self._look()
 
     async def _sweep(self) -> None:
