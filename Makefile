@@ -5,7 +5,7 @@ V := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: demo test lint bench adversarial differential bench-worker chaos broker lock format clean
+.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos broker lock format clean
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -29,6 +29,12 @@ bench: $(STAMP)
 # ARGS="--only Names --stages 2"
 adversarial: $(STAMP)
 	$(V)/python bench/adversarial.py $(ARGS)
+
+# Alert rules, checked and shown to fire, with promtool: Debian has it in its package prometheus.
+test-deploy:
+	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus"; exit 1; }
+	promtool check rules deploy/prometheus/lethe.rules.yml
+	promtool test rules deploy/prometheus/lethe.rules.test.yml
 
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)

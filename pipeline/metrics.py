@@ -10,7 +10,6 @@ from prometheus_client.registry import Collector
 
 from pipeline.errors import Reason
 from pipeline.records import Facts, Fate, Rejection
-from pipeline.retention import Holding, Verdict
 from pipeline.sinks.base import WriteReport
 from pipeline.tally import Tally
 
@@ -19,7 +18,6 @@ _SINKS = ("content", "operational", "rejected")
 _OUTCOMES = ("stored", "expired", "restricted", "erased", "oversize")
 _COMMITS = ("done", "rebalanced", "failed")
 _STAGES = ("wait", "process", "deliver", "commit")
-_VERDICTS = list(Verdict)
 _STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZE_BUCKETS = (1, 5, 10, 25, 50, 100, 250, 500)
 _AGE_BUCKETS = (*_STAGE_BUCKETS[4:13], 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 43_200.0, 86_400.0)
@@ -198,33 +196,6 @@ class WorkerMetrics(Metrics):
         """Note how far behind a partition is: records that wait, and the age of the next one."""
         self.lag.labels(str(partition)).set(records)
         self.oldest.labels(str(partition)).set(oldest_s)
-
-
-class RetentionMetrics(MetricSet):
-    """What a look at the sinks' retention found; whoever looks shows the same gauges."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        name, labels = "lethe_retention_", ("sink", "kind", "field")
-        self._gauges = (
-            self._gauge(f"{name}oldest_age_seconds", "Age of the oldest; no series: none.", *labels),
-            self._gauge(f"{name}limit_seconds", "The age that the oldest must not pass.", *labels),
-            self._gauge(f"{name}verdict", "0 holds, 1 late, 2 unseen, 3 broken. Above 0: look at once.", *labels),
-            self._gauge(f"{name}held", "How many there are: rows, parts, files.", *labels),
-            self._gauge(f"{name}held_bytes", "Their size on disk.", *labels),
-        )
-        self.looked = self._gauge(f"{name}looked_timestamp_seconds", "When this was found. Old: nobody looks.")
-
-    def found(self, holdings: Iterable[Holding], now_ms: int) -> None:
-        """Show what one look found, and nothing of an earlier one."""
-        for gauge in self._gauges:
-            gauge.clear()
-        for one in holdings:
-            values = (one.age_ms, one.bound_ms, _VERDICTS.index(one.verdict), one.count, one.size_bytes)
-            for gauge, value, unit in zip(self._gauges, values, (1000, 1000, 1, 1, 1), strict=True):
-                if value is not None:
-                    gauge.labels(one.sink, one.kind, one.field).set(value / unit)
-        self.looked.set(now_ms / 1000)
 
 
 class _BulkHistogram(Collector):

@@ -27,7 +27,14 @@ LAYERS = [
     {"pipeline.anonymize", "pipeline.tally"},
     {
         *("pipeline.wire", "pipeline.metrics", "pipeline.inputs", "pipeline.retention", "pipeline.sinks"),
-        *("pipeline.store", "pipeline.synth", "pipeline.topics", "pipeline.client", "pipeline.usage"),
+        *(
+            "pipeline.retention_metrics",
+            "pipeline.store",
+            "pipeline.synth",
+            "pipeline.topics",
+            "pipeline.client",
+            "pipeline.usage",
+        ),
     },
     {
         *("pipeline.config", "pipeline.config_types", "pipeline.run", "pipeline.recovery"),

@@ -31,13 +31,17 @@ from pipeline.archive.loop import Archive, Edges, Limits
 from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import Reader
+from pipeline.archive.upkeep import Upkeep
 from pipeline.client import reading
 from pipeline.coarsen import DAY_MS, format_timestamp
 from pipeline.errors import SinkUnavailable
 from pipeline.records import Anonymized, ContentRecord, Fate, OperationalRecord, Sealed, Source
+from pipeline.retention import Holding
+from pipeline.retention_metrics import RetentionMetrics
 from pipeline.store import open_store
 from pipeline.store.intake import Records, RecordWriter, TableReport, schemas_of
 from pipeline.store.sweep import SweepReport, sweep
+from pipeline.store.verify import verify_store
 from pipeline.worker.route import Outgoing, Router
 from pipeline.worker.vitals import Vitals
 
@@ -268,18 +272,23 @@ class FailingStore:
         """Sweep."""
         return sweep(self.store, now_ms())
 
+    def look(self) -> list[Holding]:
+        """Look."""
+        return verify_store(self.store, now_ms())
+
 
 def archive_here(
     place: Place, *, records_max: int = 1000, failures: int = 0, retry_s: float = 20.0, skips: Sequence[str] = ()
 ) -> tuple[str, str]:
     """Run an archive once in this process; return what it logged and its metrics."""
     lines: list[str] = []
-    metrics, vitals = ArchiveMetrics(), Vitals(time.monotonic)
+    metrics, shown, vitals = ArchiveMetrics(), RetentionMetrics(), Vitals(time.monotonic)
     sinks = {topic: sink for sink, topic in place.topics.items()}
     target, account = FailingStore(place, failures), Account(metrics, vitals, sinks, now_ms, lines.append)
 
     async def run() -> None:
         with ThreadPoolExecutor(1) as aside:
+            patience = Patience(aside, retry_s, lines.append, metrics.failures.inc)
             group = f"{place.topics['content']}-archive"
             async with reading(place.cluster.bootstrap, fetch_bytes_max=1 << 20, group=group) as consumer:
                 archive = Archive(
@@ -287,7 +296,9 @@ def archive_here(
                     target,
                     decoders(place.core.policy),
                     Limits(records_max, 1 << 20, 0.2),
-                    Edges(Patience(aside, retry_s, lines.append, metrics.failures.inc), lines.append),
+                    Edges(
+                        patience, Upkeep(target, patience, metrics, shown, vitals, now_ms, lines.append), lines.append
+                    ),
                     metrics,
                     vitals,
                     account,
@@ -369,7 +380,10 @@ def test_worker_and_archive_together(broker: Cluster, tmp_path: Path) -> None:
         ends = {bench.topic(sink): sum(bench.ends(sink).values()) for sink in SINKS}
         wait_until(lambda: committed_of(broker, f"{bench.prefix}workers-archive") == ends)
         assert get(port, "/healthz") == get(port, "/readyz") == "ok\n"
-        assert 'lethe_archive_conflicts_total{sink="content"} 0.0' in get(port, "/metrics")
+        page = get(port, "/metrics")
+        assert 'lethe_archive_conflicts_total{sink="content"} 0.0' in page
+        assert 'lethe_retention_verdict{field="",kind="files",sink="content"} 0.0' in page
+        assert re.search(r"^lethe_retention_looked_timestamp_seconds 1\.\d+e\+09$", page, re.MULTILINE)
         assert archive.stop() == 0
     expected = {f"req_{number:032x}" for number in range(1, 501)}
     assert {view: set(rows) for view, rows in shown(store).items()} == dict.fromkeys(VIEWS, expected)

@@ -23,7 +23,8 @@ def files_with(**changes: Break) -> PolicyFiles:
     """Return the shipped policy's files with one document changed."""
     files = read_policy_files(default_schemas_dir())
     documents: dict[str, Any] = {
-        "event": files.event, "records": files.records, "sinks": files.sinks, "catalogues": files.catalogues,
+        "event": files.event, "records": files.records, "sinks": files.sinks, "stores": files.stores,
+        "catalogues": files.catalogues,
     }  # fmt: skip
     documents = copy.deepcopy(documents)
     for name, change in changes.items():
@@ -119,6 +120,11 @@ BROKEN: list[tuple[str, str, dict[str, Break]]] = [
     ("4", "content_over_30_days", {"sinks": lambda s: s["content"].update(retention_ms=30 * 86_400_000 + 1)}),
     ("4", "raw_not_the_shortest", {"sinks": lambda s: s["applied"].update(retention_ms=3_600_000)}),
     ("4", "control_not_the_longest", {"sinks": lambda s: s["control"].update(retention_ms=86_400_000 * 30)}),
+    ("4", "aggregates_not_declared", {"stores": lambda s: s.pop("aggregates")}),
+    ("4", "aggregates_without_a_clause", {"stores": lambda s: s["aggregates"].pop("clause")}),
+    ("4", "aggregates_of_content", {"stores": lambda s: s["aggregates"].update(made_from="content")}),
+    ("4", "aggregates_that_outlive_their_records", {"sinks": lambda s: s["operational"].update(
+        retention_ms=86_400_000 * 30)}),
     ("4", "compacted_sink", {"sinks": lambda s: s["control"].update(cleanup_policy="compact")}),
     ("5", "unknown_treatment", {"event": lambda e: prop(e, "node")["x-privacy"].update(treatment="keep")}),
 ]  # fmt: skip

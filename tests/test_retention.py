@@ -1,11 +1,13 @@
 """The retention proof and the sweep: what is on the disk beyond its bound is seen, wherever it lies, and swept."""
 
+import asyncio
 import json
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,17 +19,22 @@ from test_topics_derive import make_basis
 from test_topics_plan import all_live
 from typer.testing import CliRunner
 
+from pipeline.archive.metrics import ArchiveMetrics
+from pipeline.archive.patience import Patience
+from pipeline.archive.upkeep import Upkeep
 from pipeline.cli import retention
 from pipeline.coarsen import MINUTE_MS
-from pipeline.errors import PipelineError
-from pipeline.metrics import RetentionMetrics
+from pipeline.errors import PipelineError, SinkUnavailable
 from pipeline.retention import Holding, Kind, Verdict, judge, unseen, worst
+from pipeline.retention_metrics import RetentionMetrics
 from pipeline.store import Store, StoreSink, open_store, sweep
 from pipeline.store.files import look_into
 from pipeline.store.folder import SPOOL
 from pipeline.store.opening import open_unswept
+from pipeline.store.sweep import SweepReport
 from pipeline.store.verify import GRACE_MS, verify_store
 from pipeline.topics.held import hold_topics
+from pipeline.worker.vitals import Vitals
 
 ROOT = Path(__file__).resolve().parent.parent
 TODAY_MS = NOW_MS - NOW_MS % DAY_MS
@@ -61,6 +68,15 @@ def _sink(store: Store) -> StoreSink:
 def _found(store: Store, now_ms: int, kind: Kind, sink: str = "content", field: str = "") -> Holding:
     (holding,) = (one for one in verify_store(store, now_ms) if (one.sink, one.kind, one.field) == (sink, kind, field))
     return holding
+
+
+def _samples(page: bytes) -> dict[tuple[str, ...], float]:
+    """Return the gauges of a look, by name and labels."""
+    return {
+        (sample.name.removeprefix(GAUGES), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+    }
 
 
 def _middle_of_a_month() -> int:
@@ -243,11 +259,7 @@ def test_verify_changes_nothing_and_sweep_removes_it(
         ("", "spool"),
     ]
     assert (code, [one[:2] for one in broken], left.exists()) == (1, expected, True)
-    samples = {
-        (sample.name.removeprefix(GAUGES), *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(gauges.read_text("utf-8"))
-        for sample in family.samples
-    }
+    samples = _samples(gauges.read_bytes())
     assert [key[1:] for key, value in samples.items() if key[0] == "verdict" and value == 3] == [
         (field, kind, sink) for sink, kind, field in broken
     ]
@@ -273,6 +285,65 @@ def test_what_cannot_be_looked_at_does_not_hold(lethe: Callable[..., tuple[int, 
     assert lethe("sweep", "--store", f"chdb:{tmp_path / 'none'}") == (2, f"chdb:{tmp_path / 'none'}: there is no store")
     assert lethe("verify", "--no-topics", "--no-store")[0] == 2
     assert lethe("verify", "--no-topics", "--no-store", "--textfile", str(tmp_path / "no" / "x"))[0] == 2
+
+
+class _Kept:
+    """A store whose sweep or look may be broken, at a time that the test chooses."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.now_ms, self.broken = store, NOW_MS, ""
+        self.sweeps = self.looks = 0
+
+    def sweep(self) -> SweepReport:
+        """Remove what is due, or nothing."""
+        self.sweeps += 1
+        return SweepReport(waiting=1) if self.broken == "sweep" else sweep(self.store, self.now_ms)
+
+    def look(self) -> list[Holding]:
+        """Look, or fail."""
+        self.looks += 1
+        if self.broken == "look":
+            raise SinkUnavailable("chdb:there: the store refused a statement (ClickHouse error 241)")
+        return verify_store(self.store, self.now_ms)
+
+
+def test_an_archive_shows_what_it_found_and_no_more_than_that(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each sweep it looks; of a look that failed no old age is left, and it looks again before the next sweep."""
+    monkeypatch.setattr("pipeline.archive.upkeep.SWEEP_EVERY_S", 0.0)
+    _sink(store).write([make_event(1, TODAY_MS, operational={"client_ip": None, "client_network": None})])
+    kept, shown, lines = _Kept(store), RetentionMetrics(), list[str]()
+    with ThreadPoolExecutor(1) as aside:
+        patience = Patience(aside, 0.0, lines.append, lambda: None)
+        upkeep = Upkeep(
+            kept, patience, ArchiveMetrics(), shown, Vitals(time.monotonic), lambda: kept.now_ms, lines.append
+        )
+
+        def after(days: int, broken: str = "") -> tuple[set[str], float]:
+            """Return the verdicts that do not hold, and when all was seen last."""
+            kept.now_ms, kept.broken = TODAY_MS + days * DAY_MS, broken
+            asyncio.run(upkeep.run_when_due())
+            found = _samples(shown.render())
+            bad = {f"{key[3]} {key[2]} {value:g}" for key, value in found.items() if key[0] == "verdict" and value}
+            assert ("age_seconds" in str(found)) is (broken != "look")
+            return bad, (found["looked_timestamp_seconds",] * 1000 - TODAY_MS) / DAY_MS
+
+        assert after(28) == (set(), 28)
+        assert after(31, "sweep") == ({"content rows 3"}, 31)
+        assert after(32, "look") == ({" store 2"}, 31)
+        monkeypatch.setattr("pipeline.archive.upkeep.SWEEP_EVERY_S", 3600.0)
+        assert after(33) == after(34) == (set(), 33)  # nothing is due
+        assert (kept.sweeps, kept.looks) == (4, 4)
+        monkeypatch.setattr("pipeline.archive.upkeep.LOOK_AGAIN_S", 0.0)
+        upkeep._sweep_due_s = 0.0
+        assert after(33, "look") == ({" store 2"}, 33)
+        assert after(34) == (set(), 34)
+        assert (kept.sweeps, kept.looks) == (5, 6)
+    refused = "store (chdb:there: the store refused a statement (ClickHouse error 241))"
+    assert lines == [
+        "sweep: 1 parts with due bytes are still there; the next sweep tries again",
+        "retention: broken: content rows; lethe retention verify says more",
+        *[f"retention: unseen: {refused}; lethe retention verify says more"] * 2,
+    ]
 
 
 def test_an_unswept_opening_leaves_what_is_due(store: Store, folder: Path) -> None:

@@ -125,7 +125,18 @@ def judged(lethe: Lethe) -> set[tuple[Any, ...]]:
     return {(one["sink"], one["kind"], one["verdict"]) for one in json.loads(done.out)["holdings"]}
 
 
-def test_commands_work_beside_an_archive(place: Place, lethe: Lethe) -> None:
+def refused(place: Place, lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Send a rejection as a worker does, and return what is listed."""
+    fate = process(b"{", Source("test-raw", 0, 7, 1), place.core, Admission(latest_ms=now_ms()))
+    place.send(place.outgoing([fate]))
+    monkeypatch.setenv("LETHE_BROKERS", place.cluster.bootstrap)
+    monkeypatch.setenv("LETHE_TOPIC_REJECTED", place.topics["rejected"])
+    done = lethe("rejected", "--json")
+    assert done.code == 0, done.err
+    return [(one["reason"], one["offset"]) for one in map(json.loads, done.out.splitlines())]
+
+
+def test_commands_work_beside_an_archive(place: Place, lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it stores: export, erase, restrict, verify, sweep, migrate, build; afterwards all is as they left it."""
     traffic = Traffic(place)
     for number in (GONE, STAYS):
@@ -135,18 +146,26 @@ def test_commands_work_beside_an_archive(place: Place, lethe: Lethe) -> None:
             wait_until(lambda: place.committed() >= 160)
             assert len(exported(lethe, "before", GONE)["content.jsonl"].splitlines()) == 40
             stays = exported(lethe, "stays", STAYS)
+            wait_until(lambda: place.committed() >= 400)
+            built = lethe("aggregates", "build", "--json")
+            assert json.loads(built.out)["daily"] > 0, built.err
             done = lethe("erase", "--account", "-", "--store-only", "--receipt", "r.json", *WHY, stdin=account(GONE))
             assert (done.code, done.out) == (0, "complete: r.json\n"), done.err
+            places = {one["name"]: one["counts"] for one in json.loads(Path("r.json").read_bytes())["places"]}
+            assert places["store:aggregates"]["days"] in {1, 2}
+            with open_unswept(place.store) as store:
+                assert store.query("SELECT count() FROM usage_daily").rows == [(0,)]
             assert set(exported(lethe, "gone", GONE).values()) == {b""}
             assert lethe("restrict", "--account", "-", "--store-only", *WHY, stdin=account(SILENT)).code == 0
             verdicts = judged(lethe)
-            for command in (("retention", "sweep", "--json"), ("store", "migrate"), ("aggregates", "build")):
+            for command in (("retention", "sweep", "--json"), ("store", "migrate")):
                 done = lethe(*command)
                 assert done.code == 0, done.err
             flowed = place.committed()
         wait_until(lambda: place.committed() == traffic.records)
         built = lethe("aggregates", "build", "--json")
         assert built.code == 0, built.err
+        assert refused(place, lethe, monkeypatch) == [("not_json", 7)]  # it needs no store
         archive.terminate()
         said = archive.communicate(timeout=60)[0]
         assert archive.returncode == 0, said

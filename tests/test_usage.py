@@ -21,11 +21,14 @@ from typer.testing import CliRunner
 from pipeline.cli import aggregates
 from pipeline.coarsen import HOUR_MS
 from pipeline.errors import ConfigError
+from pipeline.keys.keyring import KeyEpoch, Keyring
 from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, Facts, OperationalRecord
 from pipeline.retention import Kind, Verdict
+from pipeline.rights.erase import Erased, Named, Operational, StoreEraser
 from pipeline.store import Store, StoreSink, open_store, sweep
 from pipeline.store.verify import verify_store
+from pipeline.suppress import Subject
 from pipeline.usage import tables
 from pipeline.usage.build import build
 from pipeline.usage.folding import OTHER, WHOLE_DAY, Cell, Group, Rules, Share, fold_day
@@ -33,6 +36,7 @@ from pipeline.usage.folding import OTHER, WHOLE_DAY, Cell, Group, Rules, Share, 
 TODAY_MS = NOW_MS - NOW_MS % DAY_MS
 DAY_0_MS = TODAY_MS - 2 * DAY_MS
 RULES = Rules(accounts_min=5, share_max=80)
+KEYS = Keyring((KeyEpoch("e1", 0, b"1" * 32),), {}, b"s" * 32)
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 Row = dict[str, Any]
 
@@ -403,6 +407,60 @@ def test_a_build_replaces_its_days_whole_and_an_erased_account_is_gone(
     }
 
 
+def erase_one(store: Store, policy: Policy, number: int, operational: Operational) -> Erased:
+    """Erase the only request of an account."""
+    eraser = StoreEraser(store, policy, KEYS)
+    return eraser.erase(Named(Subject.REQUEST, f"req_{number:032x}"), NOW_MS, NOW_MS, operational)
+
+
+@pytest.mark.parametrize("operational", [Operational.UNLINK, Operational.DELETE])
+def test_after_an_erasure_no_line_is_of_too_few(
+    store: Store, write: Callable[[Iterable[Row]], None], policy: Policy, operational: Operational
+) -> None:
+    """The day loses its lines at once, bytes of other days none; the next build has them without the account."""
+    later = [usual(n, n, received_at=TODAY_MS - 1) for n in range(200, 220)]
+    write([*(usual(n, n) for n in range(20)), *rare(100, 105), *later])
+    build(store, DAY_0_MS, TODAY_MS, NOW_MS, RULES)
+    before = read(store, "usage_hourly")
+    assert (erase_one(store, policy, 100, Operational.KEEP).days, read(store, "usage_hourly")) == (0, before)
+    assert erase_one(store, policy, 100, operational).days == 1
+    assert {key[0] for key in read(store, "usage_hourly")} == {TODAY_MS - HOUR_MS}
+    assert cells_of(store) == {(MAIN, "200"): 20}
+    report = build(store, TODAY_MS - DAY_MS, TODAY_MS, NOW_MS, RULES)  # a range is a range
+    assert (report.days, {key[0] for key in read(store, "usage_daily")}) == (1, {TODAY_MS - DAY_MS})
+    report = build(store, TODAY_MS - DAY_MS, TODAY_MS, NOW_MS, RULES, stale=True)
+    assert (report.days, report.requests) == (2, 44)
+    assert {key: value for key, value in read(store, "usage_hourly").items() if key[1] == RARE} == {}
+    assert {key[0]: figures[0] for key, figures in read(store, "usage_daily").items()} == {
+        DAY_0_MS: 20, TODAY_MS - DAY_MS: 20
+    }  # fmt: skip
+    assert build(store, TODAY_MS - DAY_MS, TODAY_MS, NOW_MS, RULES, stale=True).days == 1
+    assert erase_one(store, policy, 100, operational).days == 0
+
+
+def test_a_build_beside_an_erasure_brings_nothing_back(
+    store: Store, write: Callable[[Iterable[Row]], None], policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had counted before is taken out when it ends; the day waits, and the next build has it right."""
+    write([*(usual(n, n) for n in range(20)), *rare(100, 105)])
+    build(store, DAY_0_MS, DAY_0_MS + DAY_MS, NOW_MS, RULES)
+    command = store.command
+
+    def erased_meanwhile(sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        if "REPLACE PARTITION" in sql and "usage_hourly" in sql:
+            monkeypatch.undo()
+            erase_one(store, policy, 100, Operational.UNLINK)
+        command(sql, parameters)
+
+    monkeypatch.setattr(store, "command", erased_meanwhile)
+    build(store, DAY_0_MS, DAY_0_MS + DAY_MS, NOW_MS, RULES)
+    assert [read(store, name) for name in tables.TABLES] == [{}, {}]
+    build(store, TODAY_MS - DAY_MS, TODAY_MS, NOW_MS, RULES, stale=True)
+    assert cells_of(store) == {(MAIN, "200"): 20}
+    assert verify_store(store, NOW_MS)
+    assert {one.verdict for one in verify_store(store, NOW_MS)} == {Verdict.HOLDS}
+
+
 def test_no_pseudonym_is_in_a_file_of_aggregates(
     store: Store, write: Callable[[Iterable[Row]], None], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,6 +510,21 @@ def test_a_build_that_ends_in_the_middle_leaves_whole_tables(
     assert store.query(
         "SELECT count() FROM system.tables WHERE name LIKE 'usage_build%' AND database = currentDatabase()"
     ).rows == [(0,)]
+
+
+def test_the_declared_sink_is_these_tables(
+    store: Store, write: Callable[[Iterable[Row]], None], policy: Policy
+) -> None:
+    """The policy names both tables and their clause; its bound is theirs, unless records go before."""
+    declared = policy.stores[tables.DECLARED]
+    assert declared.tables == tables.TABLES
+    assert policy.clauses().items() >= dict.fromkeys(tables.TABLES, declared.clause).items()
+    write([usual(n, n) for n in range(20)])
+    found = []
+    for bound_ms in (90 * DAY_MS, 999 * DAY_MS):
+        build(store, DAY_0_MS, DAY_0_MS + DAY_MS, NOW_MS, RULES, bound_ms)
+        found.append({one.bound_ms for one in verify_store(store, NOW_MS) if one.sink in tables.TABLES})
+    assert found == [{90 * DAY_MS, DAY_MS}, {400 * DAY_MS, DAY_MS}]  # a mutation's is a day
 
 
 def test_aggregates_expire_and_are_proved_like_the_rest(store: Store, write: Callable[[Iterable[Row]], None]) -> None:

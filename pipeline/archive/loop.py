@@ -16,15 +16,14 @@ from pipeline.archive.decode import Decode, NotARecord
 from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import PositionLost, Reader
+from pipeline.archive.upkeep import Upkeep
 from pipeline.client import ConsumerRecord, KafkaError, TopicPartition
 from pipeline.errors import PipelineError
 from pipeline.store.intake import Records, TableReport
-from pipeline.store.sweep import SweepReport
 from pipeline.worker.vitals import Vitals
 
 POLL_S = 0.5
 FETCH_RECORDS_MAX = 200
-SWEEP_EVERY_S = 3600.0
 
 
 class MalformedRecord(PipelineError):  # noqa: N818 - as InvalidEvent
@@ -36,10 +35,6 @@ class Target(Protocol):
 
     def write(self, records: Records) -> dict[str, TableReport]:
         """Store a batch durably."""
-        ...
-
-    def sweep(self) -> SweepReport:
-        """Remove what is due."""
         ...
 
 
@@ -64,10 +59,12 @@ class Edges:
 
     Attributes:
         patience: calls the store.
+        upkeep: sweeps it, and looks at it, between batches.
         log: writes a line for operators.
     """
 
     patience: Patience
+    upkeep: Upkeep
     log: Callable[[str], None]
 
 
@@ -109,7 +106,6 @@ class Archive:
         self._stopping = asyncio.Event()
         self._lost = False
         self._until: dict[TopicPartition, int] = {}
-        self._sweep_due_s = time.monotonic()
 
     def stop(self) -> None:
         """Take up nothing more; what was taken up is stored and committed."""
@@ -128,7 +124,7 @@ class Archive:
         """
         self._until = await self._begin()
         while not self._stopping.is_set():
-            await self._sweep_when_due()
+            await self._edges.upkeep.run_when_due()
             batch = await self._collect()
             if batch.read:
                 await self._store(batch)
@@ -208,18 +204,6 @@ class Archive:
         self._metrics.stage("commit", time.monotonic() - began_s)
         self._account.committed(batch)
         self._reader.go_on()
-
-    async def _sweep_when_due(self) -> None:
-        if time.monotonic() < self._sweep_due_s:
-            return
-        self._vitals.committed()  # a sweep may take long: the time in which records may wait begins with it
-        began_s = time.monotonic()
-        report = await self._patience.call(self._target.sweep)
-        self._metrics.stage("sweep", time.monotonic() - began_s)
-        self._metrics.swept(report)
-        if report.waiting:
-            self._edges.log(f"sweep: {report.waiting} parts with due bytes are still there; the next sweep tries again")
-        self._sweep_due_s = time.monotonic() + SWEEP_EVERY_S
 
     async def measure(self) -> None:
         """Ask how many records wait; while brokers are away, the last answer stands."""

@@ -6,7 +6,7 @@ from pipeline.metrics import MetricSet, start_at_zero
 from pipeline.store.intake import STORED_SINKS, TableReport
 from pipeline.store.sweep import SweepReport
 
-_STAGES = ("collect", "store", "commit", "sweep")
+_STAGES = ("collect", "store", "commit", "sweep", "look")
 _STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _RECORD_BUCKETS = (1, 10, 50, 100, 500, 1000, 2500, 5000, 10_000, 50_000)
 
@@ -35,7 +35,10 @@ class ArchiveMetrics(MetricSet):
         )
         self._waiting = gauge("lethe_archive_sweep_waiting", "Parts with due bytes that are left after a sweep.")
         self._stages = self._histogram(
-            "lethe_archive_stage_seconds", "Time in each stage of a batch, and of sweeps.", _STAGE_BUCKETS, "stage"
+            "lethe_archive_stage_seconds",
+            "Time of each stage of a batch, of sweeps, looks.",
+            _STAGE_BUCKETS,
+            "stage",
         )
         self._records = self._histogram("lethe_archive_batch_records", "Records stored at once.", _RECORD_BUCKETS)
         self._bytes = counter("lethe_archive_bytes", "Bytes of the records read.")

@@ -28,6 +28,14 @@ class Patience:
         """
         self._aside, self._retry_s, self._log, self._failed = aside, retry_s, log, failed
 
+    async def once(self, action: Callable[[], T]) -> T:
+        """Call, and only once.
+
+        Raises:
+            SinkUnavailable: it failed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._aside, action)
+
     async def call(self, action: Callable[[], T]) -> T:
         """Call, and call again after a failure, with growing pauses.
 
@@ -37,7 +45,7 @@ class Patience:
         began_s, delay_s = time.monotonic(), _DELAY_S_MIN
         while True:
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._aside, action)
+                return await self.once(action)
             except SinkUnavailable as error:
                 problem = str(error)
             self._failed()

@@ -16,16 +16,21 @@ from pipeline.archive.loop import Archive, Edges, Limits
 from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import Reader
+from pipeline.archive.upkeep import Upkeep
 from pipeline.client import KafkaError, from_kafka, keep_metadata, reading
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.policy.load import Policy
+from pipeline.retention import Holding
+from pipeline.retention_metrics import RetentionMetrics
 from pipeline.store.client import Store
+from pipeline.store.files import files_of
 from pipeline.store.intake import STORED_SINKS, Records, RecordWriter, TableReport, schemas_of
 from pipeline.store.opening import open_store
 from pipeline.store.serving import served
 from pipeline.store.sweep import SweepReport, sweep
-from pipeline.store.url import DATABASE, parse_store_url
+from pipeline.store.url import DATABASE, Target, parse_store_url
+from pipeline.store.verify import verify_store
 from pipeline.topics.admin import TopicAdmin
 from pipeline.worker.ending import EXIT_FAILED, end_process, explain
 from pipeline.worker.logs import listen_to_libraries
@@ -61,7 +66,7 @@ class Job:
 
 
 class StoreTarget:
-    """A store as the loop's target (follows `pipeline.archive.loop.Target`).
+    """A store as the loop's target (follows `pipeline.archive.loop.Target` and `pipeline.archive.upkeep.Kept`).
 
     Attributes:
         label: what messages call it.
@@ -74,13 +79,22 @@ class StoreTarget:
         policy: Policy,
         now_ms: Callable[[], int],
         pseudonym_of: Callable[[str], str] | None = None,
+        where: Target | None = None,
     ) -> None:
         """Make the tables that are missing.
+
+        Args:
+            store: open, and this process' own.
+            policy: in force.
+            now_ms: the clock, epoch milliseconds.
+            pseudonym_of: gives a request's pseudonym under the suppression key; None without keys.
+            where: what was opened: of an embedded store the files are looked at, too.
 
         Raises:
             ConfigError, PolicyError, SinkUnavailable: as `RecordWriter`.
         """
         self._store, self._now_ms, self.label = store, now_ms, store.label
+        self._where = where
         self.turn = threading.Lock()
         self._writer = RecordWriter(store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of)
 
@@ -92,6 +106,11 @@ class StoreTarget:
     def sweep(self) -> SweepReport:
         """Remove what is due."""
         return sweep(self._store, self._now_ms())
+
+    def look(self) -> list[Holding]:
+        """Hold the oldest of everything in the store against its bound."""
+        files = None if self._where is None else files_of(self._where)
+        return verify_store(self._store, self._now_ms(), files)
 
 
 def sinks_of(settings: Settings, policy: Policy) -> dict[str, str]:
@@ -124,8 +143,9 @@ def opened_target(job: Job) -> Iterator[StoreTarget]:
     Raises:
         ConfigError, PolicyError, SinkUnavailable: it cannot be opened, or has tables of another schema.
     """
-    with open_store(job.settings.store, now_ms=job.now_ms(), own=True) as store:
-        yield StoreTarget(store, job.policy, job.now_ms, job.pseudonym_of)
+    url = job.settings.store
+    with open_store(url, now_ms=job.now_ms(), own=True) as store:
+        yield StoreTarget(store, job.policy, job.now_ms, job.pseudonym_of, parse_store_url(url, database=DATABASE))
 
 
 def serve(job: Job) -> None:
@@ -138,7 +158,7 @@ def serve(job: Job) -> None:
     """
     settings = job.settings
     partitions = ready_topics(settings, job.policy)
-    metrics, vitals = ArchiveMetrics(), Vitals(time.monotonic)
+    metrics, shown, vitals = ArchiveMetrics(), RetentionMetrics(), Vitals(time.monotonic)
     listen_to_libraries()
     with (
         opened_target(job) as target,
@@ -146,18 +166,23 @@ def serve(job: Job) -> None:
             settings,
             None if job.once else address_of(settings),
             vitals,
-            metrics.render,
+            lambda: metrics.render() + shown.render(),
             lambda text: end_process(text, EXIT_FAILED, job.log, lambda: None),
             job.log,
         ),
         served(parse_store_url(settings.store, database=DATABASE), target.turn, job.log),
     ):
-        asyncio.run(_run(job, target, partitions, metrics, vitals))
+        asyncio.run(_run(job, target, partitions, metrics, shown, vitals))
     job.log("stopped: what was read is stored and committed")
 
 
 async def _run(
-    job: Job, target: StoreTarget, partitions: Mapping[str, int], metrics: ArchiveMetrics, vitals: Vitals
+    job: Job,
+    target: StoreTarget,
+    partitions: Mapping[str, int],
+    metrics: ArchiveMetrics,
+    shown: RetentionMetrics,
+    vitals: Vitals,
 ) -> None:
     settings, sinks = job.settings, sinks_of(job.settings, job.policy)
     problem: PipelineError | None = None
@@ -175,7 +200,7 @@ async def _run(
                 target,
                 decoders(job.policy),
                 limits_of(settings),
-                Edges(patience, job.log),
+                Edges(patience, Upkeep(target, patience, metrics, shown, vitals, job.now_ms, job.log), job.log),
                 metrics,
                 vitals,
                 account,

@@ -14,6 +14,7 @@ from pipeline.coarsen import DAY_MS
 from pipeline.errors import ConfigError
 from pipeline.store.opening import open_store
 from pipeline.usage.build import BuildReport, build
+from pipeline.usage.tables import DECLARED
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DEFAULT_DAYS = 2
@@ -35,14 +36,18 @@ def build_command(
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Build whole days of usage_hourly and usage_daily anew from the operational records. Safe to run again."""
+    """Build whole days of usage_hourly and usage_daily anew from the operational records. Safe to run again.
+
+    Without --since and --until also the days that lost their lines in an erasure.
+    """
     chosen = edge.settings({"store": store})
+    bound_ms = edge.policy_of(chosen).stores[DECLARED].retention_ms
     now_ms = edge.now_ms()
     today_ms = now_ms - now_ms % DAY_MS
     until_ms = _day_ms("--until", until, today_ms)
     since_ms = _day_ms("--since", since, until_ms - _DEFAULT_DAYS * DAY_MS)
     with open_store(chosen.store, now_ms=now_ms) as opened:
-        built = build(opened, since_ms, until_ms, now_ms, chosen.fold_rules())
+        built = build(opened, since_ms, until_ms, now_ms, chosen.fold_rules(), bound_ms, stale=not (since or until))
         label = opened.label
     if as_json:
         typer.echo(json.dumps(asdict(built)))

@@ -66,7 +66,7 @@ def audit_command(
     planted = None if canaries is None else _manifest(canaries)
     examiner = Examiner(policy, PlainSealer(), _witness(settings))
     holdings = holdings_of(settings, admission, assume, topics=not no_topics, store=not no_store)
-    checks = [_lint(settings), *of_holdings(holdings, {name: sink.clause for name, sink in policy.sinks.items()})]
+    checks = [_lint(settings), *of_holdings(holdings, policy.clauses())]
     if not no_topics:
         checks += _tried("§5", "samples of topics", lambda: _sample_topics(settings, policy, examiner, sample, seed))
     if not no_store:

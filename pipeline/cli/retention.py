@@ -12,12 +12,12 @@ from pipeline.cli.policy import EventOption, SchemasOption
 from pipeline.cli.topics import AdmissionOption, AssumeOption, Session, wishes_of
 from pipeline.config import Settings
 from pipeline.errors import PipelineError
-from pipeline.metrics import RetentionMetrics
 from pipeline.retention import Holding, Kind, Verdict, unseen, worst
-from pipeline.store.files import FolderFiles, look_into
+from pipeline.retention_metrics import RetentionMetrics
+from pipeline.store.files import files_of
 from pipeline.store.opening import open_unswept
 from pipeline.store.sweep import sweep
-from pipeline.store.url import DATABASE, EmbeddedTarget, parse_store_url
+from pipeline.store.url import DATABASE, parse_store_url
 from pipeline.store.verify import verify_store
 from pipeline.topics.held import hold_topics
 
@@ -113,11 +113,6 @@ def _look_at_topics(chosen: Settings, admission: str, assume: list[str] | None) 
 
 
 def _look_at_store(url: str) -> list[Holding]:
-    files = _look_at_files(url)  # first: the engine tidies up when it starts
+    files = files_of(parse_store_url(url, database=DATABASE))  # first: the engine tidies up when it starts
     with open_unswept(url, database=DATABASE) as store:
         return verify_store(store, edge.now_ms(), files)
-
-
-def _look_at_files(url: str) -> FolderFiles | None:
-    target = parse_store_url(url, database=DATABASE)
-    return look_into(target.folder, target.database) if isinstance(target, EmbeddedTarget) else None

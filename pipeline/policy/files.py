@@ -24,6 +24,7 @@ class PolicyFiles:
         records: output schemas by name: content, operational, rejection, control, audit.
         catalogues: catalogues by name.
         sinks: sinks by name.
+        stores: sinks without a topic, tables of a store, by name.
         entities, allow, names, common_words, body: what detection and the content walk go by.
         rules: detection's own rules, by file name.
         recognizers: those of the policy's owner in Presidio's YAML; empty when policy.json names no such file.
@@ -38,6 +39,7 @@ class PolicyFiles:
     records: Mapping[str, Document]
     catalogues: Mapping[str, Document]
     sinks: Mapping[str, Document]
+    stores: Mapping[str, Document]
     entities: Document
     allow: Document
     names: Document
@@ -78,6 +80,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
         named = {key: reader.read(main[key]) for key in ("entities", "allow", "names", "common_words", "body")}
         catalogues = reader.read_folder(main["catalogues"])
         sinks = reader.read_folder(main["sinks"])
+        stores = reader.read_folder(main["stores"])
         rules = reader.read_folder(main["rules"])
         recognizers = reader.read_yaml(main["recognizers"]) if "recognizers" in main else {}
         ner = reader.read(main["ner"]) if "ner" in main else {}
@@ -87,7 +90,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
         paths = {"event": event_path, **{f"record {name}": path for name, path in record_paths.items()}}
         meta = {
             name: reader.read(f"meta/{name}.schema.json", count=False)
-            for name in ("privacy", "record-field", "sink", "catalogue")
+            for name in ("privacy", "record-field", "sink", "store", "catalogue")
         }
         return PolicyFiles(
             main,
@@ -95,6 +98,7 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
             records,
             catalogues,
             sinks,
+            stores,
             **named,
             rules=rules,
             recognizers=recognizers,

@@ -9,7 +9,7 @@ from pipeline.errors import PolicyError
 from pipeline.policy.body import BodyRules, compile_body_rules
 from pipeline.policy.files import Document, PolicyFiles, default_schemas_dir, read_policy_files
 from pipeline.policy.lint import lint
-from pipeline.policy.model import RecordSchema, SinkPolicy
+from pipeline.policy.model import RecordSchema, SinkPolicy, StorePolicy
 from pipeline.policy.record import compile_record
 from pipeline.policy.shape import EventShape, compile_shape
 
@@ -61,6 +61,7 @@ class Policy:
     applied: RecordSchema = field(repr=False)
     audit: RecordSchema = field(repr=False)
     sinks: Mapping[str, SinkPolicy] = field(repr=False)
+    stores: Mapping[str, StorePolicy] = field(repr=False)
     catalogues: Mapping[str, Catalogue] = field(repr=False)
     user_agents: Document = field(repr=False)
     entities: Document = field(repr=False)
@@ -72,6 +73,11 @@ class Policy:
     common_words: frozenset[str] = field(repr=False)
     body: BodyRules = field(repr=False)
     model: str = ""
+
+    def clauses(self) -> dict[str, str]:
+        """Return the clause of each sink that the retention proof names: topics and their tables, and other tables."""
+        tables = {table: one.clause for one in self.stores.values() for table in one.tables}
+        return {name: sink.clause for name, sink in self.sinks.items()} | tables
 
 
 def load_policy(
@@ -111,6 +117,7 @@ def compile_policy(files: PolicyFiles, limits: Limits, model: str = "") -> Polic
         applied=records["applied"],
         audit=records["audit"],
         sinks={name: _sink(sink) for name, sink in files.sinks.items()},
+        stores={name: StorePolicy(**{**one, "tables": tuple(one["tables"])}) for name, one in files.stores.items()},
         catalogues={name: _catalogue(data) for name, data in files.catalogues.items()},
         user_agents=files.catalogues.get("user_agents", {}),
         entities=files.entities,

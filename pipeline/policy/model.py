@@ -88,6 +88,29 @@ class RecordSchema:
 
 
 @dataclass(frozen=True, slots=True)
+class StorePolicy:
+    """A declared sink that has no topic (schemas/stores/*.json): tables made from those of another sink.
+
+    Attributes:
+        name: ``aggregates``.
+        tables: their names.
+        made_from: name of that sink.
+        owner: who answers for it.
+        retention_ms: the bound, from the begin of the period that a line is of to its bytes being gone.
+        clause: of the privacy policy.
+        why: what it is for.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    made_from: str
+    owner: str
+    retention_ms: int
+    clause: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SinkPolicy:
     """A declared sink (schemas/topics/*.json).
 

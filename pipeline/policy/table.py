@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.coarsen import DAY_MS
 from pipeline.policy.load import Policy
+from pipeline.policy.model import SinkPolicy, StorePolicy
 from pipeline.policy.shape import FieldRule
 
 HEADERS = ("field", "treatment", "goes to", "clause", "why")
@@ -50,7 +51,8 @@ def markdown(policy: Policy) -> str:
 
 
 def _sink_cells(policy: Policy) -> Iterator[tuple[str, ...]]:
-    for sink in policy.sinks.values():
+    every: list[SinkPolicy | StorePolicy] = [*policy.sinks.values(), *policy.stores.values()]
+    for sink in every:
         yield sink.name, to_days(sink.retention_ms), sink.owner, sink.clause, sink.why
 
 

@@ -27,6 +27,7 @@ from pipeline.store.erasure import (
 )
 from pipeline.store.intake import make_tables, schemas_of
 from pipeline.suppress import Subject
+from pipeline.usage.stale import mark_days, withdraw
 
 _ROLES = {Subject.ACCOUNT: Role.ACCOUNT, Subject.API_KEY: Role.API_KEY}
 
@@ -61,11 +62,13 @@ class Erased(NamedTuple):
         requests: requests of the subject.
         content: content records hidden from every reader.
         operational: operational records unlinked or deleted.
+        days: days whose aggregates counted these, and were taken out until they are built anew.
     """
 
     requests: int
     content: int
     operational: int
+    days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,10 @@ class StoreEraser:
         tombstones = [self.keys.suppression(Subject.REQUEST, one) for one in request_ids]
         add_tombstones(self.store, tombstones, now_ms, is_whole=operational is Operational.DELETE)
         content = mask_records(self.store, self.table("content"), request_ids)
-        return Erased(len(request_ids), content, self._change_operational(operational, request_ids))
+        days = 0 if operational is Operational.KEEP else mark_days(self.store, self.table("operational"), request_ids)
+        changed = self._change_operational(operational, request_ids)
+        withdraw(self.store)
+        return Erased(len(request_ids), content, changed, days)
 
     def requests_of(self, named: Named, until_ms: int) -> list[str]:
         """Return the ids of a subject's requests, received up to a time, over all key epochs.

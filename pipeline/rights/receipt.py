@@ -11,6 +11,7 @@ from pipeline.rights.erase import Erased, Operational
 from pipeline.suppress import Action, ControlRecord, Subject
 
 CONTENT, OPERATIONAL = "store:content", "store:operational"
+AGGREGATES = "store:aggregates"
 CONTROL, RAW = "topic:control", "topic:raw"
 BEHIND = ("content", "operational")
 """The sinks whose topics an archive reads, and which hold what was made before an erasure."""
@@ -175,6 +176,8 @@ def record(receipt: Receipt, erased: Erased, operational: Operational, policy: P
         done = "unlinked" if operational is Operational.UNLINK else "deleted"
         place = _get(receipt, OPERATIONAL).plus({done: erased.operational})
     receipt = receipt.with_place(place)
+    if erased.days:  # their lines are gone, and come back without the subject when the days are built anew
+        receipt = receipt.with_place(_get(receipt, AGGREGATES).plus({"days": erased.days}))
     for name, count in (("content", sum(content.counts.values())), ("operational", sum(place.counts.values()))):
         topic = _find(receipt, _TOPICS[name])
         if topic is not None:  # each row came from there, perhaps more than once, and perhaps too long ago

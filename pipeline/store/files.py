@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.store.bounds import partition_range_ms
 from pipeline.store.folder import SPOOL, own_spool
+from pipeline.store.url import EmbeddedTarget, Target
 
 _DETACHED = "detached"
 _TICKS = 8  # a DateTime64 is a little-endian 64-bit number of milliseconds; the file has the least and the greatest
@@ -47,6 +48,11 @@ class FolderFiles:
     spooled: int = 0
     spooled_bytes: int = 0
     spooled_age_ms: int | None = None
+
+
+def files_of(target: Target) -> FolderFiles | None:
+    """Return what lies in the folder of an embedded store; None of a server, whose disks nobody sees from here."""
+    return look_into(target.folder, target.database) if isinstance(target, EmbeddedTarget) else None
 
 
 def look_into(folder: Path, database: str) -> FolderFiles:

@@ -1,6 +1,6 @@
 """Builds the aggregates of whole days anew from the one-row views, and puts them in place a month at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from pipeline.store.scratch import BUILDING, drop_left_behind, scratch_name
 from pipeline.store.tables import known_settings, read_comments
 from pipeline.usage import day, tables
 from pipeline.usage.folding import Folding, Rules, fold_day
+from pipeline.usage.stale import read_marks, settle
 
 _SOURCE = "operational"
 
@@ -37,7 +38,16 @@ class BuildReport:
     daily_requests: int = 0
 
 
-def build(store: Store, since_ms: int, until_ms: int, now_ms: int, rules: Rules) -> BuildReport:
+def build(
+    store: Store,
+    since_ms: int,
+    until_ms: int,
+    now_ms: int,
+    rules: Rules,
+    bound_ms: int | None = None,
+    *,
+    stale: bool = False,
+) -> BuildReport:
     """Build the days from ``since_ms`` to before ``until_ms`` anew; what was in the tables for them is gone then.
 
     Safe to run again, and to kill: a table changes a whole month at once or not at all.
@@ -48,22 +58,39 @@ def build(store: Store, since_ms: int, until_ms: int, now_ms: int, rules: Rules)
         until_ms: UTC midnight after the last one.
         now_ms: now, epoch milliseconds.
         rules: when a group may be shown.
+        bound_ms: of the tables; that of the records where it is longer, or None.
+        stale: also the days that lost their lines in an erasure, whenever they were.
 
     Raises:
         ConfigError: the store has no operational records, or the range is none, unfinished, or partly swept away.
         SinkUnavailable: the store did not answer, or refused; what is in place is whole.
     """
-    bound_ms = next((one.bound_ms for one in read_bounds(store) if one.sink == _SOURCE), None)
-    if bound_ms is None:
-        raise ConfigError(f"{store.label}: there are no operational records to build from")
+    bound_ms = _bound_ms(store, bound_ms)
     _check_range(since_ms, until_ms, now_ms, bound_ms)
     drop_left_behind(store)
     _ensure_tables(store, bound_ms)
     report = BuildReport()
-    for days in _by_month(range(since_ms, until_ms, DAY_MS)):
+    marks = read_marks(store)  # before any record is: what is marked later may have been counted
+    chosen = {*range(since_ms, until_ms, DAY_MS)}
+    if stale:
+        chosen |= {mark.day_ms for mark in marks if _is_whole(mark.day_ms, now_ms, bound_ms)}
+    for days in _by_month(sorted(chosen)):
         with _scratch(store, bound_ms) as scratch:
             _build_month(store, scratch, days, rules, report)
+        settle(store, [mark for mark in marks if mark.day_ms in days])
     return report
+
+
+def _bound_ms(store: Store, declared_ms: int | None) -> int:
+    """Return the bound of the tables: none of their lines outlives the records that it is made of."""
+    bound_ms = next((one.bound_ms for one in read_bounds(store) if one.sink == _SOURCE), None)
+    if bound_ms is None:
+        raise ConfigError(f"{store.label}: there are no operational records to build from")
+    return bound_ms if declared_ms is None else min(bound_ms, declared_ms)
+
+
+def _is_whole(day_ms: int, now_ms: int, bound_ms: int) -> bool:
+    return due_before_ms(bound_ms, now_ms) <= day_ms < now_ms - now_ms % DAY_MS
 
 
 def _check_range(since_ms: int, until_ms: int, now_ms: int, bound_ms: int) -> None:
@@ -145,7 +172,7 @@ def _scratch(store: Store, bound_ms: int) -> Iterator[dict[str, str]]:
                 store.command(f"DROP TABLE IF EXISTS {name} SYNC")
 
 
-def _by_month(days: range) -> Iterator[list[int]]:
+def _by_month(days: Iterable[int]) -> Iterator[list[int]]:
     months: dict[str, list[int]] = {}
     for day_ms in days:
         months.setdefault(_date(day_ms)[:7], []).append(day_ms)

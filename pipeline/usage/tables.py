@@ -1,10 +1,12 @@
-"""The tables of aggregates as text. Their bound is the operational records': none outlives the rows it is made of."""
+"""The tables of aggregates as text (`schemas/stores/aggregates.json`): none outlives the rows it is made of."""
 
 from collections.abc import Collection
 
 from pipeline.store.ddl import TABLE_SETTINGS, ttl
 from pipeline.store.sidetables import bound_comment
 
+DECLARED = "aggregates"
+"""As what the policy declares them."""
 TABLES = ("usage_hourly", "usage_daily")
 PERIOD = "period"
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
