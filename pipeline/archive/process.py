@@ -19,7 +19,9 @@ from pipeline.archive.reader import Reader
 from pipeline.client import KafkaError, from_kafka, keep_metadata, reading
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.plan import pseudonym_field
 from pipeline.policy.load import Policy
+from pipeline.policy.model import Role
 from pipeline.store.client import Store
 from pipeline.store.intake import STORED_SINKS, Records, RecordWriter, TableReport, schemas_of
 from pipeline.store.opening import open_store
@@ -82,7 +84,9 @@ class StoreTarget:
         """
         self._store, self._now_ms, self.label = store, now_ms, store.label
         self.turn = threading.Lock()
-        self._writer = RecordWriter(store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of)
+        self._writer = RecordWriter(
+            store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of, pseudonym_field(policy.shape, Role.ACCOUNT)
+        )
 
     def write(self, records: Records) -> dict[str, TableReport]:
         """Store a batch durably; nothing else changes between what is looked up for it and what is inserted."""

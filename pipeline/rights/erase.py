@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from pipeline import plan
 from pipeline.errors import ConfigError
 from pipeline.keys.keyring import Keyring
-from pipeline.plan import referring_fields
 from pipeline.policy.load import Policy
 from pipeline.policy.model import Role
 from pipeline.store.client import Store
@@ -127,7 +127,7 @@ class StoreEraser:
     def _change_operational(self, operational: Operational, request_ids: Sequence[str]) -> int:
         table = self.table("operational")
         if operational is Operational.UNLINK:
-            return unlink_records(self.store, table, referring_fields(self.policy.shape), request_ids)
+            return unlink_records(self.store, table, plan.referring_fields(self.policy.shape), request_ids)
         return delete_records(self.store, table, request_ids) if operational is Operational.DELETE else 0
 
     def table(self, name: str) -> Table:
@@ -142,8 +142,7 @@ def pseudonym_field(policy: Policy, subject: Subject) -> str:
     Raises:
         ConfigError: the policy has none.
     """
-    for rule in policy.shape.rules.values():
-        for target in rule.targets:
-            if rule.role is _ROLES[subject] and (target.record, target.how) == ("operational", "pseudonym"):
-                return target.field
+    field = plan.pseudonym_field(policy.shape, _ROLES[subject])
+    if field is not None:
+        return field
     raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: name requests instead")
