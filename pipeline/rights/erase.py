@@ -3,7 +3,7 @@
 Whoever calls this has published the suppression before, so that nothing new comes in meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from pipeline.store.ddl import Table
 from pipeline.store.erasure import (
     add_tombstones,
     count_lingering,
+    count_records,
     delete_records,
     ensure_tombstones,
     find_requests,
@@ -82,7 +83,14 @@ class StoreEraser:
     policy: Policy
     keys: Keyring
 
-    def erase(self, named: Named, until_ms: int, now_ms: int, operational: Operational) -> Erased:
+    def erase(
+        self,
+        named: Named,
+        until_ms: int,
+        now_ms: int,
+        operational: Operational,
+        foretell: Callable[[Erased], None] = lambda _: None,
+    ) -> Erased:
         """Take a subject's requests out.
 
         A crash at any point leaves what is needed to do the rest: tombstones come first, and operational records, by
@@ -93,17 +101,25 @@ class StoreEraser:
             until_ms: latest received_at of its requests, epoch milliseconds.
             now_ms: now, likewise.
             operational: what becomes of operational records.
+            foretell: is told what is about to be done, before anything is: after a crash it cannot be found any more.
 
         Raises:
             ConfigError: the policy has no operational field by which such a subject could be found.
             SinkUnavailable: the store did not answer, or refused.
         """
         request_ids = self.requests_of(named, until_ms)
+        foretell(self._count(request_ids, operational))
         ensure_tombstones(self.store, self.policy.sinks["content"].retention_ms)
         tombstones = [self.keys.suppression(Subject.REQUEST, one) for one in request_ids]
         add_tombstones(self.store, tombstones, now_ms, is_whole=operational is Operational.DELETE)
         content = mask_records(self.store, self.table("content"), request_ids)
         return Erased(len(request_ids), content, self._change_operational(operational, request_ids))
+
+    def _count(self, request_ids: Sequence[str], operational: Operational) -> Erased:
+        content, rows = (
+            count_records(self.store, self.table(name), request_ids) for name in ("content", "operational")
+        )
+        return Erased(len(request_ids), content, 0 if operational is Operational.KEEP else rows)
 
     def requests_of(self, named: Named, until_ms: int) -> list[str]:
         """Return the ids of a subject's requests, received up to a time, over all key epochs.

@@ -109,6 +109,11 @@ def find_requests(store: Store, table: Table, column: str, values: Sequence[str]
     return sorted(request_id for (request_id,) in found.rows)
 
 
+def count_records(store: Store, table: Table, request_ids: Sequence[str]) -> int:
+    """Return how many rows of some requests readers could see."""
+    return _change(store, table, request_ids, "")
+
+
 def mask_records(store: Store, table: Table, request_ids: Sequence[str]) -> int:
     """Hide rows from every reader, for good; return how many. Their bytes go with `purge_masked`."""
     return _change(store, table, request_ids, f"DELETE FROM {table.name} WHERE {{where}}", with_mask=True)  # noqa: S608 - a checked name
@@ -179,14 +184,14 @@ def _bounds(table: Table) -> Bounds:
 def _change(
     store: Store, table: Table, request_ids: Sequence[str], sql: str, *, with_mask: bool = False, only: str = ""
 ) -> int:
-    """Apply a mutation to the rows of some requests, and return how many there were."""
+    """Apply a mutation, or none, to the rows of some requests, and return how many there were."""
     if not request_ids:
         return 0
     with _scratch(store, request_ids) as scratch:
         where = f"request_id IN (SELECT request_id FROM {scratch}){only and ' AND '}{only}"  # noqa: S608 - a name of our own
         masked = " AND _row_exists" if with_mask else ""
         count = store.query(f"SELECT count() FROM {table.name} WHERE {where}{masked}").rows[0][0]  # noqa: S608
-        if count:
+        if count and sql:
             store.command(sql.format(where=where))
         return int(count)
 
