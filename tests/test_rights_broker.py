@@ -46,7 +46,10 @@ def platform(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     site = Site(Bench(broker, tmp_path_factory.mktemp("rights"), "rights.", {"LETHE_SESSION_S": "45"}).prepare(2))
     sent = Sent()
     site.bench.send([sent.add(number, number % 4) for number in range(40)])
-    erased = site.erase(account_name(NOBODY), "nobody.json")
+    site.archive()
+    refused = site.erase(account_name(NOBODY), "nobody.json")
+    assert (refused.returncode, "has read nothing of rights.raw" in refused.stderr) == (2, True), refused.stderr
+    erased = site.erase(account_name(NOBODY), "nobody.json", "--no-workers")
     assert erased.returncode == 0, erased.stderr
     workers = site.workers(2)
     with ending(workers):
