@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 from kafka_broker import Cluster
-from rights_harness import PENDING, Sent, Site, Size, account_name, run_end_to_end
+from rights_harness import BLIND, PENDING, Sent, Site, Size, account_name, run_end_to_end
 from worker_harness import Bench, Worker, ending, wait_until
 
 NOBODY, LATE, LIMITED = 1, 2, 3
-# A worker that computes for two seconds on each event.
-SLOW = """
-import sys, time
+# A worker that computes for half a second on each event.
+SLOW = f"""
+{BLIND}
+import time
 import pipeline.worker.slices as slices
 process = slices.process
 def slow(*arguments):
-    time.sleep(2)
+    time.sleep(0.5)
     return process(*arguments)
 slices.process = slow
-sys.argv[1:] = ["worker"]
-from pipeline.cli import main
 main()
 """
 
