@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from pipeline.errors import ConfigError, SinkUnavailable
+from pipeline.errors import ConfigError, SinkUnavailable, forget_text
 from pipeline.topics import live
 from pipeline.topics.live import BrokerFacts, LiveTopic
 from pipeline.topics.plan import Action, Change, by_topic, creations, first_not_done
@@ -237,7 +237,8 @@ class TopicAdmin:
             yield
         except (kafka_errors.KafkaError, OSError, RuntimeError) as error:  # a lost controller is a RuntimeError
             kind = type(error)
-        if kind is not None:  # outside the handler, so that the client's text is not in the context either
+            forget_text(error)  # which stays the context of ours, since the body of `with` is what raised it
+        if kind is not None:
             raise to_error(doing, self._address, kind)
 
 
