@@ -1,8 +1,8 @@
 """Erasing and restricting with brokers: the barrier before workers and archive, on the real ones."""
 
 import signal
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,22 +95,30 @@ def test_erased_accounts_stay_erased_under_load_and_replays(platform: Running) -
 
 def test_members_are_told_in_every_state_of_a_group(broker: Cluster) -> None:
     """While it rebalances all are members, those who wait and those who come; an empty group and none have nobody."""
-    topic, group = make_topic(broker, 2), "states"
+    topic, group, stopping = make_topic(broker, 2), "states", threading.Event()
     one, two = (
-        KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, group_id=group, session_timeout_ms=10_000)
+        KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, group_id=group, session_timeout_ms=6000)
         for _ in range(2)
     )
-    with TopicAdmin(broker.bootstrap) as connection, ThreadPoolExecutor(1) as aside:
-        wait_until(lambda: bool(one.poll(100) or one.assignment()))
-        (first,) = connection.members_of(group)
-        joining = aside.submit(lambda: wait_until(lambda: bool(two.poll(100) or two.assignment())))
-        wait_until(lambda: len(connection.members_of(group)) > 1)
-        assert first in connection.members_of(group), "who has not come yet is a member all the same"
-        wait_until(lambda: bool(one.poll(100)) or joining.done())
-        one.commit()
-        one.close()
+
+    def join() -> None:
+        while not stopping.is_set():
+            two.poll(100)
         two.close()
-        assert connection.members_of(group) == []
+
+    with TopicAdmin(broker.bootstrap) as connection:
+        wait_until(lambda: bool(one.poll(100) or one.assignment()), 30)
+        (first,) = connection.members_of(group)
+        joining = threading.Thread(target=join, daemon=True)
+        joining.start()
+        try:
+            wait_until(lambda: len(connection.members_of(group)) > 1, 30)
+            assert first in connection.members_of(group), "who has not come yet is a member all the same"
+        finally:
+            stopping.set()
+            one.close()
+        joining.join(30)
+        wait_until(lambda: connection.members_of(group) == [], 30)
         assert connection.members_of("never") == []
 
 
