@@ -14,11 +14,12 @@ from conftest import KEYS, base_event
 from pipeline.anonymize import Admission, Core, process
 from pipeline.archive.process import StoreTarget
 from pipeline.coarsen import format_timestamp
+from pipeline.errors import ConfigError
 from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, Source
 from pipeline.rights.erase import Named, Operational, StoreEraser
 from pipeline.store import Store, open_store
-from pipeline.store.erasure import last_tombstone
+from pipeline.store.erasure import find_tombstones, last_tombstone
 from pipeline.store.intake import Records
 from pipeline.suppress import Action, ControlRecord, Subject, Suppressions
 
@@ -113,6 +114,11 @@ def test_content_that_a_killed_worker_had_sent_half_of_goes(
     assert shown(store) == ([1], [1])
     masked = "SELECT count() FROM system.parts WHERE table = 'content_rows' AND database = {d:String} AND active"
     assert store.query(masked + " AND has_lightweight_delete", {"d": store.database}).rows == [(0,)], "bytes are there"
+    tombstones = {"content first": 2}.get(order, 0)
+    assert (
+        len(find_tombstones(store, [KEYS.suppression(Subject.REQUEST, f"req_{n:032x}") for n in range(3)]))
+        == tombstones
+    )
     report = target.write(before)
     assert (report["content"].erased, report["operational"].conflicts) == (2, [])
     assert shown(store) == ([1], [1])
@@ -200,6 +206,27 @@ def test_what_is_inserted_after_an_erasure_has_passed_is_taken_back(
     assert shown(store) == ([1], linked)
     rows = store.query("SELECT uniqExact(request_id) FROM operational").rows
     assert rows == [(1 if operational is Operational.DELETE else 3,)]
+
+
+def test_without_keys_nothing_of_a_batch_stays_that_an_erasure_passed(
+    store: Store, policy: Policy, target: StoreTarget, made: Callable[..., Records], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who cannot tell what was erased stops, and no content stays; with keys the same batch adds what may be there."""
+    blind = StoreTarget(store, policy, lambda: NOW_MS)
+    insert = store.insert
+
+    def late(table: str, *arguments: Any) -> None:
+        if table == "content_rows":
+            monkeypatch.setattr(store, "insert", insert)
+            erase(store, policy)
+        insert(table, *arguments)
+
+    monkeypatch.setattr(store, "insert", late)
+    with pytest.raises(ConfigError, match="LETHE_KEYS"):
+        blind.write(made())
+    assert shown(store) == ([], [1])
+    target.write(made())
+    assert shown(store) == ([1], [1])
 
 
 def test_tombstones_are_seen_to_come(store: Store, policy: Policy, target: StoreTarget, made: Any) -> None:

@@ -15,15 +15,13 @@ CONTROL, RAW = "topic:control", "topic:raw"
 BEHIND = ("content", "operational")
 """The sinks whose topics an archive reads, and which hold what was made before an erasure."""
 _TOPICS = {name: f"topic:{name}" for name in BEHIND}
-_PARTITION, _OFFSET, _END = "partition", "offset", "end_offset."
-_BEGUN, _DELETED = "begun", "deleted"
+_PARTITION, _OFFSET, _END, _BEGUN, _DELETED = "partition", "offset", "end_offset.", "begun", "deleted"
 _DONE = {Operational.UNLINK: "unlinked", Operational.DELETE: _DELETED, Operational.KEEP: "kept"}
+_MADE = "what was made before: time alone removes it from a topic, and the store"
 _WHY = {
     CONTROL: "the entry itself, a pseudonym: it keeps out what comes again",
-    _TOPICS[
-        "content"
-    ]: "what was made before: time alone removes it from a topic, and the store takes none of it again",
-    _TOPICS["operational"]: "what was made before: time alone removes it from a topic, and the store links none of it",
+    _TOPICS["content"]: f"{_MADE} takes none of it again",
+    _TOPICS["operational"]: f"{_MADE} links none of it",
     RAW: "events of before, as they came: time alone removes them, and no content is made of them any more",
 }
 Ends = Mapping[str, Mapping[int, int]]
@@ -138,8 +136,7 @@ def mark_of(receipt: Receipt) -> Mark | None:
 def applied(receipt: Receipt, workers: int, now_ms: int) -> Receipt:
     """Return the receipt once so many workers, which are all, have applied the suppression."""
     place = _get(receipt, CONTROL)
-    counts = {**place.counts, "workers": workers}
-    return receipt.with_place(replace(place, counts=counts, confirmed_ms=now_ms))
+    return receipt.with_place(replace(place, counts={**place.counts, "workers": workers}, confirmed_ms=now_ms))
 
 
 def noted(receipt: Receipt, ends: Ends, untils_ms: Mapping[str, int | None]) -> Receipt:
@@ -192,16 +189,14 @@ def record(receipt: Receipt, erased: Erased, operational: Operational, policy: P
     content = _done(_get(receipt, CONTENT), _DELETED, erased.content)
     receipt = receipt.with_place(content)
     if operational is Operational.KEEP:
-        bound_ms = policy.sinks["operational"].retention_ms
         held = f"legal hold {receipt.legal_hold}" if receipt.legal_hold else "kept as asked for"
-        until_ms = receipt.requested_ms + bound_ms
+        until_ms = receipt.requested_ms + policy.sinks["operational"].retention_ms
         place = Place(OPERATIONAL, {"kept": erased.requests}, {"rows": erased.requests}, held, until_ms)
     else:
         place = _done(_get(receipt, OPERATIONAL), _DONE[operational], erased.operational)
     receipt = receipt.with_place(place)
     for name, count in (("content", sum(content.counts.values())), ("operational", sum(place.counts.values()))):
-        topic = _find(receipt, _TOPICS[name])
-        if topic is not None:  # each row came from there, perhaps more than once, and perhaps too long ago
+        if topic := _find(receipt, _TOPICS[name]):  # each row came from there, perhaps more than once, or too long ago
             receipt = receipt.with_place(_remaining(topic, {"requests_at_most": count}))
     return receipt
 
@@ -238,9 +233,8 @@ def step_of(receipt: Receipt) -> Step:
 
 def _done(place: Place, done: str, count: int) -> Place:
     """Return a place with what was done there, at least as much as was begun."""
-    counts = dict(place.counts)
-    count = max(count, counts.pop(_BEGUN, 0))
-    return replace(place, counts=counts).plus({done: count})
+    before = {name: one for name, one in place.counts.items() if name != _BEGUN}
+    return replace(place, counts=before).plus({done: max(count, place.counts.get(_BEGUN, 0))})
 
 
 def _remaining(place: Place, counts: Mapping[str, int]) -> Place:

@@ -16,8 +16,10 @@ from pipeline.store.bounds import due_before_ms
 from pipeline.store.client import Store
 from pipeline.store.ddl import Table, column_types, make_table
 from pipeline.store.erasure import (
+    add_tombstones,
     delete_records,
     drop_relinked,
+    ensure_tombstones,
     find_tombstones,
     last_tombstone,
     mask_records,
@@ -140,9 +142,9 @@ class RecordWriter:
         self._add(self._operational, fresh_operational, now_ms)
         self._add(self._content, fresh_content, now_ms)
         self._add(self._rejected, pick_fresh(rejected, in_rejected, reports["rejected"]), now_ms)
-        self._mask([str(key[0]) for key in late & in_content.keys()])
         if (fresh_operational or fresh_content) and last_tombstone(self._store) != seen:
             self._take_back([str(entry.key[0]) for entry in (*fresh_content, *fresh_operational)])
+        self._erase_late([str(key[0]) for key in late & in_content.keys()], now_ms)
         return reports
 
     def _tombstones(self, request_ids: Sequence[str]) -> dict[str, bool]:
@@ -162,10 +164,19 @@ class RecordWriter:
         One that keeps its tombstones after this finds the rows. A served store has turns, and nothing comes between;
         a server has none, and a second archive, or one that was stopped, may be late.
         """
+        if self._pseudonym_of is None:  # nobody can tell which: none stays, and what is written again stays then
+            self._mask(request_ids)
         found = self._tombstones(request_ids)
         self._mask(list(found))
         delete_records(self._store, self._operational, [one for one, is_whole in found.items() if is_whole])
         drop_relinked(self._store, self._operational, [one for one, is_whole in found.items() if not is_whole])
+
+    def _erase_late(self, request_ids: Sequence[str], now_ms: int) -> None:
+        """Take out content that was stored before its request turned out to be erased, as an erasure does."""
+        if request_ids and self._pseudonym_of is not None:  # or one that reads it meanwhile might write it again
+            ensure_tombstones(self._store, self._content.bound_ms)
+            add_tombstones(self._store, list(map(self._pseudonym_of, request_ids)), now_ms, is_whole=False)
+        self._mask(request_ids)
 
     def _mask(self, request_ids: Sequence[str]) -> None:
         """Take content out, bytes included."""
