@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -223,3 +223,48 @@ def test_it_may_be_killed_after_any_step(
     numbers = "SELECT toUInt8(substring(request_id, -1)) FROM {} ORDER BY request_id"
     assert store.query(numbers.format("content")).rows == [(0,), (1,)]
     assert store.query(numbers.format("operational WHERE account IS NOT NULL")).rows == [(0,), (1,), (2,)]
+
+
+def begun_receipt(policy: Policy) -> Receipt:
+    """Return a receipt of an erasure that begins."""
+    about = str(uuid.uuid4()), Subject.ACCOUNT, KEYS.suppression("account", "a"), NOW_MS, policy, ""
+    return begin(*about, Operational.UNLINK, with_topics=True, audit=("", -1))
+
+
+@pytest.mark.parametrize(
+    ("waits", "step", "says"),
+    [
+        ("wait_for_workers", Step.WORKERS, "3 of 3 workers have not applied it yet"),
+        (
+            "wait_for_backlog",
+            Step.BACKLOG,
+            "the workers have 3 events before them that were in raw before: do they run?",
+        ),
+        ("wait_for_archive", Step.ARCHIVE, "the archive has 3 records before it that were made before: does it run?"),
+    ],
+)
+def test_each_step_waits_for_the_one_before(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, waits: str, step: Step, says: str
+) -> None:
+    """What is not done keeps the receipt pending at its step, says what is waited for, and is done next time."""
+    told: list[str] = []
+    begun = begun_receipt(policy)
+    steps, topics = Steps(policy, Operational.UNLINK, 0, lambda: NOW_MS, lambda _: None, told.append), Topics()
+    with monkeypatch.context() as waiting:
+        waiting.setattr(topics, waits, lambda *_: Waited(3, 3))
+        receipt = steps.through_topics(begun, cast("Any", topics))
+    assert (step_of(receipt), told) == (step, [says])
+    assert step_of(steps.through_topics(receipt, cast("Any", topics))) is Step.STORE
+    assert len(topics.control) == 1
+
+
+def test_a_receipt_says_that_there_was_no_worker(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody counts as applied, and whoever reads the receipt, or sees it made, is told so."""
+    told: list[str] = []
+    begun = begun_receipt(policy)
+    topics = Topics()
+    monkeypatch.setattr(topics, "wait_for_workers", lambda *_: Waited(0))
+    steps = Steps(policy, Operational.UNLINK, 0, lambda: NOW_MS, lambda _: None, told.append)
+    receipt = steps.through_topics(begun, cast("Any", topics))
+    assert told == ["no worker is a member of the group workers; one that joins applies it first"]
+    assert {place.name: place.counts for place in receipt.places}["topic:control"]["workers"] == 0

@@ -34,7 +34,7 @@ from pipeline.receipts.model import Receipt, Status
 from pipeline.rights.erase import Named, Operational
 from pipeline.rights.export import Exporter
 from pipeline.rights.receipt import Step, Waited, begin, is_chosen, is_through_topics, step_of
-from pipeline.rights.steps import Steps, describe_status, keep_entry
+from pipeline.rights.steps import NOBODY, Steps, describe_status, keep_entry
 from pipeline.seal import PlainSealer
 from pipeline.suppress import Action, ControlRecord, encode_entry
 
@@ -86,8 +86,10 @@ def erase_command(
         signer = load_signer(Path(act.settings.receipt_key))
         begun = _begun(receipt, act, signer, named, (hold, keep), with_topics=not store_only)
         steps = Steps(act.policy, keep, wait_s, edge.now_ms, lambda now: save_receipt(receipt, now, signer), _tell)
-        barrier = None if store_only or begun.status is Status.COMPLETE else _barrier(act, begun, no_workers=no_workers)
-        act.check_store()
+        barrier = None
+        if begun.status is Status.PENDING:
+            act.check_store()
+            barrier = None if store_only else _barrier(act, begun, no_workers=no_workers)
         steps.save(begun)
         if barrier is not None:
             begun = steps.through_topics(begun, barrier)
@@ -187,7 +189,10 @@ def _restrict(act: Act, entry: ControlRecord, wait_s: float, *, no_workers: bool
     if not no_workers:
         barrier.check_group()
     mark = barrier.publish(entry.pseudonym, encode_entry(entry, act.policy.control))
-    return barrier.wait_for_workers(mark, entry.issued_at_ms, wait_s)
+    waited = barrier.wait_for_workers(mark, entry.issued_at_ms, wait_s)
+    if not waited.members:
+        _tell(NOBODY.format(barrier.group))
+    return waited
 
 
 def _restrict_in_store(act: Act, entry: ControlRecord) -> Waited:

@@ -36,6 +36,7 @@ from pipeline.suppress import ControlRecord, encode_entry
 if TYPE_CHECKING:  # Kafka's clients take a while to import, and an erasure from a store alone needs none
     from pipeline.rights.barrier import Barrier
 
+NOBODY = "no worker is a member of the group {}; one that joins applies it first"
 WAITS_FOR = {
     Step.PUBLISH: "its entry is to be published on the control topic",
     Step.WORKERS: "workers are to apply it",
@@ -92,7 +93,7 @@ class Steps:
             self.tell(f"{waited.left} of {waited.members} workers have not applied it yet")
             return receipt
         if not waited.members:
-            self.tell(f"no worker is a member of the group {barrier.group}; one that joins applies it first")
+            self.tell(NOBODY.format(barrier.group))
         receipt = applied(receipt, waited.members, self.now_ms())
         return self._noted(receipt, barrier, barrier.backlog())
 
