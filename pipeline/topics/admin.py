@@ -232,14 +232,11 @@ class TopicAdmin:
 
     @contextmanager
     def _guarded(self, doing: str) -> Iterator[None]:
-        kind: type[BaseException] | None = None
         try:
             yield
         except (kafka_errors.KafkaError, OSError, RuntimeError) as error:  # a lost controller is a RuntimeError
-            kind = type(error)
-            forget_text(error)  # which stays the context of ours, since the body of `with` is what raised it
-        if kind is not None:
-            raise to_error(doing, self._address, kind)
+            forget_text(error)  # it stays the context of ours, since the body of `with` is what raised it
+            raise to_error(doing, self._address, type(error)) from None
 
 
 def quiet_client() -> None:
