@@ -103,16 +103,16 @@ def test_members_are_told_in_every_state_of_a_group(broker: Cluster) -> None:
 
     def join() -> None:
         while not stopping.is_set():
-            two.poll(100)
+            two.poll(3000)
         two.close()
 
     with TopicAdmin(broker.bootstrap) as connection:
-        wait_until(lambda: bool(one.poll(100) or one.assignment()), 30)
+        wait_until(lambda: bool(one.poll(3000) or one.assignment()), 60)
         (first,) = connection.members_of(group)
         joining = threading.Thread(target=join, daemon=True)
         joining.start()
         try:
-            wait_until(lambda: len(connection.members_of(group)) > 1, 30)
+            wait_until(lambda: len(connection.members_of(group)) > 1, 60)
             assert first in connection.members_of(group), "who has not come yet is a member all the same"
         finally:
             stopping.set()
