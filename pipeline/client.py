@@ -20,7 +20,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
-from pipeline.errors import PipelineError, describe
+from pipeline.errors import PipelineError, describe, forget_text
 from pipeline.topics.trouble import to_error
 
 __all__ = [
@@ -157,9 +157,10 @@ async def _running(client: Any, doing: str, brokers: str) -> AsyncIterator[None]
         yield
     except KafkaError as error:
         problem = from_kafka(doing, brokers, error)
+        forget_text(error)
     finally:
         await client.stop()
-    if problem is not None:  # outside the handler: the client's own text can hold whole requests
+    if problem is not None:  # the client's own text can hold whole requests
         raise problem
 
 

@@ -71,6 +71,12 @@ def reject(reason: Reason, pointer: str = "") -> NoReturn:
     raise InvalidEvent(reason, pointer)
 
 
+def forget_text(error: BaseException) -> None:
+    """Take out of an error of a library's all that it says: it will be the context of one of ours."""
+    error.args = ()
+    error.__cause__ = error.__context__ = None
+
+
 def describe(error: BaseException) -> str:
     """Name an exception by its type and place, never by its message, which can hold data."""
     frames = traceback.extract_tb(error.__traceback__)

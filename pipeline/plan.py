@@ -109,6 +109,22 @@ def referring_fields(shape: EventShape) -> list[str]:
     ]
 
 
+def pseudonym_field(shape: EventShape, role: Role) -> str | None:
+    """Return the operational field that holds the pseudonym of an account or API key; None where there is none.
+
+    That of the account is null only in records of what was erased: the lint holds that each event has an account.
+    """
+    return next(
+        (
+            target.field
+            for rule in shape.rules.values()
+            for target in rule.targets
+            if rule.role is role and (target.record, target.how) == ("operational", "pseudonym")
+        ),
+        None,
+    )
+
+
 def _record_plan(schema: RecordSchema, policy: Policy, keys: Keyring, user_agents: UserAgentTable) -> RecordPlan:
     constants = {"schema_version": schema.version, "policy_version": policy.version, "policy_digest": policy.digest}
     steps = [

@@ -129,7 +129,8 @@ def make_lethe(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
             monkeypatch.delenv(name)
     monkeypatch.chdir(folder)
     monkeypatch.setattr("pipeline.cli.edge.tune_collector", lambda: None)  # it would tune the tests' own process
-    init_keyfile(folder / "lethe.keys.json", NOW_MS)
+    if not (folder / "lethe.keys.json").exists():
+        init_keyfile(folder / "lethe.keys.json", NOW_MS)
 
     def lethe(*arguments: str | Path, stdin: bytes = b"") -> Done:
         capfd.readouterr()

@@ -156,7 +156,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
 def test_tables_are_complete() -> None:
     """Every rejection reason, exit code, decision part and annotation word has its row, and no other."""
     assert first_cells(section(ROOT / "docs" / "errors.md", "Rejections")) == [str(reason) for reason in Reason]
-    codes = [0, 1, cli.EXIT_ERROR, cli.topics.EXIT_PENDING, EXIT_FLOOD, cli.EXIT_BUG, cli.EXIT_INTERRUPTED]
+    codes = [0, 1, cli.EXIT_ERROR, cli.edge.EXIT_PENDING, EXIT_FLOOD, cli.EXIT_BUG, cli.EXIT_INTERRUPTED]
     assert first_cells(section(README, "Exit codes")) == [str(code) for code in codes]
     for page in (ROOT / "docs" / "adr").glob("*.md"):
         assert re.findall(r"^## (.+)$", page.read_text("utf-8"), re.MULTILINE) == ADR_PARTS

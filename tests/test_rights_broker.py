@@ -1,27 +1,31 @@
 """Erasing and restricting with brokers: the barrier before workers and archive, on the real ones."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kafka_broker import Cluster
-from rights_harness import PENDING, Sent, Site, Size, account_name, run_end_to_end
-from worker_harness import Bench, Worker, ending, wait_until
+from kafka import KafkaConsumer
+from kafka_broker import Cluster, make_topic
+from rights_harness import BLIND, PENDING, Sent, Site, Size, account_name, run_end_to_end
+from worker_harness import Bench, Worker, ending, now_ms, wait_until
+
+from pipeline.store import open_store
+from pipeline.topics.admin import TopicAdmin
 
 NOBODY, LATE, LIMITED = 1, 2, 3
-# A worker that computes for two seconds on each event.
-SLOW = """
-import sys, time
+# A worker that computes for half a second on each event.
+SLOW = f"""
+{BLIND}
+import time
 import pipeline.worker.slices as slices
 process = slices.process
 def slow(*arguments):
-    time.sleep(2)
+    time.sleep(0.5)
     return process(*arguments)
 slices.process = slow
-sys.argv[1:] = ["worker"]
-from pipeline.cli import main
 main()
 """
 
@@ -46,7 +50,11 @@ def platform(broker: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     site = Site(Bench(broker, tmp_path_factory.mktemp("rights"), "rights.", {"LETHE_SESSION_S": "45"}).prepare(2))
     sent = Sent()
     site.bench.send([sent.add(number, number % 4) for number in range(40)])
-    erased = site.erase(account_name(NOBODY), "nobody.json")
+    with open_store(site.store, now_ms=now_ms()):
+        pass  # as an archive has made it
+    refused = site.erase(account_name(NOBODY), "nobody.json")
+    assert (refused.returncode, "has read nothing of rights.raw" in refused.stderr) == (2, True), refused.stderr
+    erased = site.erase(account_name(NOBODY), "nobody.json", "--no-workers")
     assert erased.returncode == 0, erased.stderr
     workers = site.workers(2)
     with ending(workers):
@@ -83,6 +91,35 @@ def test_the_barrier_waits_for_each_worker_and_for_the_archive(platform: Running
 def test_erased_accounts_stay_erased_under_load_and_replays(platform: Running) -> None:
     """Accounts are erased while events flow; others stay row for row, and nothing comes back from topics or raw."""
     run_end_to_end(platform.site, Size(events=500, accounts=10, erasures=2, first=1000))
+
+
+def test_members_are_told_in_every_state_of_a_group(broker: Cluster) -> None:
+    """While it rebalances all are members, those who wait and those who come; an empty group and none have nobody."""
+    topic, group, stopping = make_topic(broker, 2), "states", threading.Event()
+    one, two = (
+        KafkaConsumer(topic, bootstrap_servers=broker.bootstrap, group_id=group, session_timeout_ms=6000)
+        for _ in range(2)
+    )
+
+    def join() -> None:
+        while not stopping.is_set():
+            two.poll(3000)
+        two.close()
+
+    with TopicAdmin(broker.bootstrap) as connection:
+        wait_until(lambda: bool(one.poll(3000) or one.assignment()), 60)
+        (first,) = connection.members_of(group)
+        joining = threading.Thread(target=join, daemon=True)
+        joining.start()
+        try:
+            wait_until(lambda: len(connection.members_of(group)) > 1, 60)
+            assert first in connection.members_of(group), "who has not come yet is a member all the same"
+        finally:
+            stopping.set()
+            one.close()
+        joining.join(30)
+        wait_until(lambda: connection.members_of(group) == [], 30)
+        assert connection.members_of("never") == []
 
 
 def test_a_worker_without_its_group_sends_nothing_any_more(broker: Cluster, tmp_path: Path) -> None:

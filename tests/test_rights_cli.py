@@ -1,13 +1,20 @@
 """``lethe erase``, ``restrict`` and ``export``, as an officer calls them: on a store alone, audited, with receipts."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_fixtures import Lethe, make_event, make_lethe, write_lines
 
-from pipeline.rights.erase import StoreEraser
+from pipeline.cli import edge
+from pipeline.keys.keyfile import load_keyring
+from pipeline.keys.signingfile import load_signer
+from pipeline.receipts.files import save_receipt
+from pipeline.rights.erase import Operational, StoreEraser
+from pipeline.rights.receipt import begin, confirm
+from pipeline.suppress import Subject
 
 GONE, STAYS = "acct_5f0c77de21b94a08", "acct_77aa21b94a0801cd"
 WHY = ("--why", "account_request", "--ticket", "DSR-12")
@@ -60,6 +67,7 @@ def test_an_account_is_erased_with_a_receipt_and_does_not_come_back(lethe: Lethe
     assert _exported(lethe, STAYS, "others") == (8, 8)
     again = lethe("erase", "--account", "-", "--receipt", "r.json", *ONLY, *WHY, stdin=f"{GONE}\n".encode())
     assert (again.code, again.out) == (0, "complete: r.json\n")
+    assert "What was received after 20" in again.err
     assert lethe("receipt", "verify", "r.json", "--json").out == shown.out
     log = "".join(path.read_text() for path in Path.cwd().rglob("audit-*.jsonl"))
     assert log.count('"action":"erase"') == 4
@@ -115,7 +123,7 @@ def test_a_restricted_account_gets_no_content_until_it_is_lifted(lethe: Lethe) -
     [
         (("erase", *ONLY, *WHY), "name one subject"),
         (("erase", "--account", "a", "--request", "b", *ONLY, *WHY), "name one subject"),
-        (("erase", "--account", "-", *ONLY, *WHY), "standard input has no id"),
+        (("erase", "--account", "-", *ONLY, *WHY), "standard input has no line"),
         (("erase", "--account", "a", *ONLY), "needs a reason"),
         (("export", "out", "--account", "a", *STORE, "--why", "account_request"), "--ticket"),
     ],
@@ -124,3 +132,55 @@ def test_what_is_not_said_is_asked_for(lethe: Lethe, arguments: tuple[str, ...],
     """One subject, a reason and a ticket; nothing is done without."""
     done = lethe(*arguments)
     assert (done.code, says in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("is_pending", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (("--operational", "delete"), "another --operational"),
+        (("--hold", "case-17"), "another subject or hold"),
+        (("--account", STAYS), "another subject or hold"),
+        (("--api-key", GONE), "another subject or hold"),
+        (("--topics",), "begun with --store-only"),
+    ],
+)
+def test_a_receipt_is_gone_on_with_as_it_was_begun(
+    begun: Lethe, is_pending: bool, changes: tuple[str, ...], says: str
+) -> None:
+    """Whatever else is asked for under it is refused, and it stays as it is."""
+    receipt = Path("pending.json" if is_pending else "complete.json")
+    before = receipt.read_bytes()
+    subject = () if changes[0] in {"--account", "--api-key"} else ("--account", GONE)
+    only = ("--store", "chdb:store") if changes[0] == "--topics" else ONLY
+    options = () if changes[0] == "--topics" else changes
+    done = begun("erase", *subject, "--receipt", str(receipt), *options, *only, *WHY)
+    assert (done.code, says in done.err) == (2, True), done.err
+    assert receipt.read_bytes() == before
+
+
+@pytest.fixture
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Lethe:
+    """Return the command where one erasure is pending and one is complete: nothing of a store is needed to refuse."""
+    command = make_lethe(tmp_path, monkeypatch, capfd)
+    assert command("receipt", "key").code == 0
+    settings = edge.settings()
+    policy, keys = edge.policy_of(settings), load_keyring(Path(settings.keys))
+    signer = load_signer(Path(settings.receipt_key))
+    receipt = begin(
+        *(str(uuid.uuid4()), Subject.ACCOUNT, keys.suppression(Subject.ACCOUNT, GONE), 0, policy, ""),
+        Operational.UNLINK,
+        with_topics=False,
+        audit=("", -1),
+    )
+    save_receipt(Path("pending.json"), receipt, signer)
+    save_receipt(Path("complete.json"), confirm(receipt, 0), signer)
+    return command
+
+
+@pytest.mark.parametrize("command", [("erase", "--store-only"), ("export", "out")])
+def test_what_is_not_there_is_not_answered_for(lethe: Lethe, command: tuple[str, ...]) -> None:
+    """A store that does not exist has nothing of anybody, and a receipt or an export that says so would be wrong."""
+    done = lethe(*command, "--account", GONE, "--store", "chdb:elsewhere", *WHY)
+    assert (done.code, done.err) == (2, "lethe: chdb:elsewhere: there is no store\n")
+    assert not any(Path(name).exists() for name in ("elsewhere", "out", "receipt.json"))

@@ -377,7 +377,7 @@ store = open_store(url, now_ms=NOW_MS)
 sink = StoreSink(store, SCHEMAS, SINKS, lambda: NOW_MS)
 insert = store.insert
 def insert_or_die(table, columns, types):
-    if table == "operational_rows" and len(done) == kill_at:
+    if table == "content_rows" and len(done) == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
     insert(table, columns, types)
 store.insert = insert_or_die

@@ -127,7 +127,7 @@ def test_unlinked_records_keep_what_billing_needs_and_never_get_their_account_ba
         {"ids": ids},
     ).rows
     assert rows == [(None, None, None, 200, 12.5)] * 10
-    assert _write(store) == WriteReport(repeated=80)
+    assert _write(store) == WriteReport(repeated=70, erased=10), "content of a request without an account is refused"
     unlinked = make_event(4, operational=dict.fromkeys(REFERRING), body=None)
     assert StoreSink(store, SCHEMAS, SINKS, lambda: NOW_MS).write([unlinked]) == WriteReport(repeated=1)
     newer = make_event(4, operational={"account": GONE, "policy_version": 2}, body=None)

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ from pipeline.store.client import SETTINGS, Store, connect
 from pipeline.store.engine import Engine
 from pipeline.store.erasure import add_tombstones, ensure_tombstones, mask_records
 from pipeline.store.intake import Records, make_tables, schemas_of
-from pipeline.store.rendezvous import dial, welcome
+from pipeline.store.rendezvous import dial, forget_stale, listen, welcome
 from pipeline.store.request import Malformed, read_body, read_form, read_statement, spool_rows
 from pipeline.store.serving import StoreServer, served
 from pipeline.store.url import EmbeddedTarget
@@ -276,8 +277,45 @@ def test_a_folder_that_cannot_be_listened_in_is_said(tmp_path: Path) -> None:
     with served(EmbeddedTarget(tmp_path, "lethe"), threading.Lock(), lines.append):
         pass
     assert lines == [
-        "no other command can work on this store meanwhile: it cannot be listened in its folder: File exists"
+        "no other command can work on this store meanwhile: it cannot be listened in its folder: Not a directory"
     ]
+
+
+def test_nobody_is_led_to_another_folder(tmp_path: Path) -> None:
+    """A link in the place of the socket's folder is not followed: what it leads to keeps its mode and what it holds."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    (elsewhere / "socket").write_text("of somebody")
+    (tmp_path / "lethe-socket").symlink_to(elsewhere)
+    lines: list[str] = []
+    with served(EmbeddedTarget(tmp_path, "lethe"), threading.Lock(), lines.append):
+        pass
+    forget_stale(tmp_path)
+    assert len(lines) == 1
+    assert (stat.S_IMODE(elsewhere.stat().st_mode), (elsewhere / "socket").read_text()) == (0o755, "of somebody")
+
+
+def test_another_users_folder_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made the socket's folder before could put another socket there."""
+    (tmp_path / "lethe-socket").mkdir()
+    stranger = os.geteuid() + 1
+    monkeypatch.setattr("pipeline.store.rendezvous.os.geteuid", lambda: stranger)
+    with pytest.raises(PermissionError):
+        listen(tmp_path)
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Type: application/octet-stream\r\n"])
+def test_half_a_request_has_no_turn(place: Place, head: bytes) -> None:
+    """Whoever begins a statement or an insert and says no more holds up nobody: the turn is taken for what is whole."""
+    connection = dial(place.target.folder, "it")
+    assert connection is not None
+    with connection:
+        connection.sendall(
+            b"POST / HTTP/1.1\r\n" + head + b"Content-Length: 1000\r\n\r\nINSERT INTO t (`a`) FORMAT Native\n"
+        )
+        time.sleep(0.1)
+        assert place.turn.acquire(timeout=1)
+        place.turn.release()
 
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=12)

@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from kafka import errors as kafka_errors
 
 from pipeline.applied import Applied, decode_applied, encode_applied, reader_of
 from pipeline.client import TopicPartition
-from pipeline.errors import SinkUnavailable
+from pipeline.errors import ConfigError, SinkUnavailable
 from pipeline.policy.load import Policy
+from pipeline.topics.admin import TopicAdmin
 from pipeline.worker.control import ControlReader
 from pipeline.worker.lease import Lease
 from pipeline.worker.reporting import Reporter, encoder
@@ -123,3 +125,76 @@ def test_what_is_no_record_confirms_nothing(policy: Policy, raw: bytes) -> None:
     assert decode_applied(raw, policy.applied) is None
     good = encode_applied(Applied(reader_of(MEMBER), "worker", 0, 7, 0), policy.applied)
     assert decode_applied(good, policy.applied) == (reader_of(MEMBER), 0, 7)
+
+
+class Coordinator:
+    """A client whose coordinator gives one answer, or none."""
+
+    def __init__(self, error: str | None = None, raises: type[Exception] | None = None) -> None:
+        self._error, self._raises = error, raises
+
+    def describe_groups(self, groups: list[str]) -> dict[str, dict[str, Any]]:
+        """Return what kafka-python makes of the answer."""
+        if self._raises is not None:
+            raise self._raises("group workers of ola@mail.example.com")
+        members = [] if self._error else [{"member_id": MEMBER}]
+        return {group: {"group_state": "Stable", "error": self._error, "members": members} for group in groups}
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "found"),
+    [
+        (Coordinator(), [MEMBER]),
+        (Coordinator("[Error 69] GroupIdNotFoundError: Group workers not found."), []),
+        (Coordinator("[Error 30] GroupAuthorizationFailedError"), ConfigError),
+        (Coordinator(raises=kafka_errors.GroupAuthorizationFailedError), ConfigError),
+        (Coordinator("[Error 16] NotCoordinatorError"), SinkUnavailable),
+        (Coordinator("[Error 14] CoordinatorLoadInProgressError"), SinkUnavailable),
+        (Coordinator("[Error 99] UnknownError"), SinkUnavailable),
+        (Coordinator(raises=kafka_errors.CoordinatorNotAvailableError), SinkUnavailable),
+        (Coordinator(raises=kafka_errors.NodeNotReadyError), SinkUnavailable),
+        (Coordinator(raises=kafka_errors.KafkaTimeoutError), SinkUnavailable),
+    ],
+)
+def test_what_a_coordinator_does_not_say_is_never_taken_for_nobody(coordinator: Any, found: Any) -> None:
+    """Only a group that does not exist has no members without an answer; all else is an error, without its text."""
+    connection = TopicAdmin.__new__(TopicAdmin)
+    connection._address, connection._client = "192.0.2.7:9092", coordinator
+    if isinstance(found, list):
+        assert connection.members_of("workers") == found
+        return
+    with pytest.raises(found, match=r"^cannot describe the group: .*192\.0\.2\.7") as caught:
+        connection.members_of("workers")
+    assert "ola" not in str(caught.value)
+    assert "ola" not in repr(caught.value.__context__)
+
+
+def test_entries_of_an_empty_topic_are_in_force_at_once() -> None:
+    """A worker that joins before the first poll of an empty control topic has nothing to catch up with."""
+
+    async def run() -> None:
+        log: Any = EmptyLog()
+        reader = ControlReader(log, "control", 2, lambda _: pytest.fail("nothing is read here"))
+        await reader.read_to_end(lambda: None)
+        async with asyncio.timeout(1):
+            await reader.catch_up()
+
+    asyncio.run(run())
+
+
+class EmptyLog:
+    """A consumer of partitions that have nothing."""
+
+    def assign(self, _: list[TopicPartition]) -> None:
+        """Take partitions."""
+
+    async def seek_to_beginning(self, *_: TopicPartition) -> None:
+        """Go to the start."""
+
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return that all ends at its start."""
+        return dict.fromkeys(places, 0)
+
+    async def position(self, _: TopicPartition) -> int:
+        """Return the start."""
+        return 0

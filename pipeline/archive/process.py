@@ -20,7 +20,9 @@ from pipeline.archive.upkeep import Upkeep
 from pipeline.client import KafkaError, from_kafka, keep_metadata, reading
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.plan import pseudonym_field
 from pipeline.policy.load import Policy
+from pipeline.policy.model import Role
 from pipeline.retention import Holding
 from pipeline.retention_metrics import RetentionMetrics
 from pipeline.store.client import Store
@@ -96,7 +98,9 @@ class StoreTarget:
         self._store, self._now_ms, self.label = store, now_ms, store.label
         self._where = where
         self.turn = threading.Lock()
-        self._writer = RecordWriter(store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of)
+        self._writer = RecordWriter(
+            store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of, pseudonym_field(policy.shape, Role.ACCOUNT)
+        )
 
     def write(self, records: Records) -> dict[str, TableReport]:
         """Store a batch durably; nothing else changes between what is looked up for it and what is inserted."""

@@ -13,7 +13,7 @@ from pipeline.audit.entry import Action
 from pipeline.cli import desk, edge
 from pipeline.cli.privilege import TicketOption, WhyOption
 from pipeline.cli.rejected_report import printable
-from pipeline.cli.subjects import RequestOption, StoreOption
+from pipeline.cli.subjects import RequestOption, StoreOption, named_by, read_line
 from pipeline.errors import ConfigError
 from pipeline.policy.load import Policy
 from pipeline.records import ContentRecord, Sealed
@@ -48,7 +48,7 @@ def search_command(
     if source != "-":
         raise ConfigError("the term is read from standard input: give -, and no term as an argument")
     now_ms = edge.now_ms()
-    find = make_finder(desk.read_line(), is_regex=regex, ignore_case=ignore_case)
+    find = make_finder(read_line(), is_regex=regex, ignore_case=ignore_case)
     selection = Selection(
         desk.time_of("--since", since, now_ms), desk.time_of("--until", until, now_ms), model, endpoint
     )
@@ -83,7 +83,7 @@ def open_command(
     ticket: TicketOption = "",
 ) -> None:
     """Show the content of one request, anonymized as it is stored: one JSON object. Exits with 1 when there is none."""
-    named = desk.name_subject(request=request)
+    named = named_by(request=request)
     with (
         desk.acting(edge.settings({"store": store}), Action.OPEN, why, ticket, named) as act,
         desk.store_of(act) as eraser,

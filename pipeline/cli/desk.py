@@ -1,9 +1,7 @@
 """What the desk's commands share: they act on a store that is there, on record, no oftener than a person does."""
 
 import re
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from pipeline.audit.rate import WINDOW_MS, find_excess
 from pipeline.cli import edge
 from pipeline.cli.privilege import about, deed_of, open_log
 from pipeline.cli.report import make_table, show_table
+from pipeline.cli.subjects import opened_store
 from pipeline.coarsen import parse_timestamp
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
@@ -28,18 +27,8 @@ from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy
 from pipeline.rights.erase import Named, StoreEraser
 from pipeline.seal import Opener, PlainSealer
-from pipeline.store.intake import make_tables, schemas_of
-from pipeline.store.opening import open_unswept
-from pipeline.store.sweep import sweep
-from pipeline.store.tables import ensure_tables
-from pipeline.store.url import EmbeddedTarget, parse_store_url
-from pipeline.suppress import Subject
 from pipeline.topics.duration import parse_ms
 
-LINE_CHARS_MAX = 4096
-EXIT_PENDING = 3
-_DATABASE = "lethe"
-_POLL_S = 0.2
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 SinceOption = Annotated[
@@ -115,42 +104,8 @@ def store_of(act: Acting) -> Iterator[StoreEraser]:
         ConfigError: there is none, it is in use, or of another schema.
         SinkUnavailable: it cannot be reached, or refused.
     """
-    url = act.settings.store
-    with open_unswept(url, database=_DATABASE, tidy=True) as store:
-        if isinstance(parse_store_url(url, database=_DATABASE), EmbeddedTarget):
-            sweep(store, edge.now_ms())
-        ensure_tables(store, make_tables(schemas_of(act.policy), act.policy.sinks))
+    with opened_store(act.settings.store, act.policy) as store:
         yield StoreEraser(store, act.policy, act.keys)
-
-
-def name_subject(account: str = "", api_key: str = "", request: str = "") -> Named:
-    """Return the one subject that the options name; ``-`` reads its id from the first line of standard input.
-
-    Raises:
-        ConfigError: none or several are named, or there is no id.
-    """
-    options = {Subject.ACCOUNT: account, Subject.API_KEY: api_key, Subject.REQUEST: request}
-    given = [(subject, value) for subject, value in options.items() if value]
-    if len(given) != 1:
-        raise ConfigError("name one subject, with - to read its id from standard input")
-    ((subject, value),) = given
-    if value == "-":
-        value = read_line()
-    return Named(subject, value)
-
-
-def read_line() -> str:
-    """Return the first line of standard input, without what surrounds it.
-
-    Raises:
-        ConfigError: it is empty, or too long to be an id or a term.
-    """
-    line = sys.stdin.readline(LINE_CHARS_MAX + 1)
-    if len(line) > LINE_CHARS_MAX:
-        raise ConfigError(f"standard input: a line is longer than {LINE_CHARS_MAX} characters")
-    if not line.strip():
-        raise ConfigError("standard input has no line")
-    return line.strip()
 
 
 def read_ids(source: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -175,16 +130,6 @@ def time_of(name: str, text: str, now_ms: int) -> int | None:
         return None
     at_ms = parse_timestamp(f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text)
     return max(0, now_ms - parse_ms(name, text)) if at_ms is None else at_ms
-
-
-def wait_until(is_done: Callable[[], bool], wait_s: float) -> bool:
-    """Ask again and again whether something is done, for so long at most."""
-    until_s = time.monotonic() + wait_s
-    while not is_done():
-        if time.monotonic() >= until_s:
-            return False
-        time.sleep(_POLL_S)
-    return True
 
 
 def show(document: Mapping[str, object], title: str, *, as_json: bool) -> None:

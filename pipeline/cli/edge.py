@@ -24,6 +24,10 @@ _PIPE_COLUMNS = 1000
 _GC_THRESHOLDS = (50_000, 20, 50)
 
 
+EXIT_PENDING = 3
+"""What was asked for is not done yet, or would have to be done; the same call goes on."""
+
+
 def now_ms() -> int:
     """Return the time, in epoch milliseconds. The commands' one clock."""
     return time.time_ns() // NS_PER_MS

@@ -14,7 +14,7 @@ import typer
 from pipeline.audit.entry import Action
 from pipeline.cli import desk, edge
 from pipeline.cli.privilege import TicketOption, WhyOption
-from pipeline.cli.subjects import AccountOption, ApiKeyOption, RequestOption, StoreOption
+from pipeline.cli.subjects import AccountOption, ApiKeyOption, RequestOption, StoreOption, named_by
 from pipeline.coarsen import format_timestamp
 from pipeline.errors import ConfigError
 from pipeline.rights.erase import pseudonym_field
@@ -36,7 +36,7 @@ def find_command(
     as_json: desk.JsonOption = False,
 ) -> None:
     """Say what a store has about a subject: how many records, from when, erased, restricted or held; no content."""
-    named = desk.name_subject(account, api_key, request)
+    named = named_by(account, api_key, request)
     with (
         desk.acting(edge.settings({"store": store}), Action.FIND, why, ticket, named) as act,
         desk.store_of(act) as eraser,
@@ -71,7 +71,7 @@ def resolve_command(
     Standard input has the request's id in its first line (--request -) and the accounts in the lines after it, unless
     --accounts names a file. Exits with 1 when none of them is it.
     """
-    named = desk.name_subject(request=request)
+    named = named_by(request=request)
     match = Match(None, 0)
     with (
         desk.acting(edge.settings({"store": store}), Action.RESOLVE, why, ticket, named) as act,

@@ -9,13 +9,14 @@ import typer
 
 from pipeline.audit.entry import Action
 from pipeline.cli import desk, edge
-from pipeline.cli.desk import EXIT_PENDING, Acting
+from pipeline.cli.desk import Acting
 from pipeline.cli.privilege import TicketOption, WhyOption
 from pipeline.cli.subjects import StoreOption
 from pipeline.errors import ConfigError
 from pipeline.keys.signingfile import load_signer
 from pipeline.receipts.files import load_receipt, save_receipt
 from pipeline.receipts.model import Receipt, Status
+from pipeline.rights.patience import wait_until
 from pipeline.rights.purge import Purger, begin_purge
 from pipeline.rights.receipt import confirm
 from pipeline.rights.rescrub import Rescrubbed, Rescrubber
@@ -54,7 +55,7 @@ def rescrub_command(
         finally:
             act.tally.counts.update(scanned=report.scanned, found=report.found, content=report.replaced)
         if not dry_run:
-            is_gone = desk.wait_until(lambda: finish_replacing(eraser.store, table), wait_s)
+            is_gone = wait_until(lambda: finish_replacing(eraser.store, table), wait_s)
     if others:
         typer.echo(
             f"lethe: warning: {others:,} records are of another policy, but not of a lower version than this one "
@@ -67,7 +68,7 @@ def rescrub_command(
         {"status": status, **counts, "redactions": dict(sorted(report.redactions.items()))}, "rescrub", as_json=as_json
     )
     if not is_gone:
-        raise typer.Exit(EXIT_PENDING)
+        raise typer.Exit(edge.EXIT_PENDING)
 
 
 def purge_command(
@@ -111,7 +112,7 @@ def purge_command(
         return
     typer.echo(f"{status}: {receipt}")
     if status is Status.PENDING:
-        raise typer.Exit(EXIT_PENDING)
+        raise typer.Exit(edge.EXIT_PENDING)
 
 
 def _purge(act: Acting, purger: Purger, what: tuple[str, str, str], path: Path, wait_s: float) -> Status:
@@ -132,7 +133,7 @@ def _purge(act: Acting, purger: Purger, what: tuple[str, str, str], path: Path, 
     act.tally.counts["content"] = deleted
     begun = _counted(begun, {"deleted": deleted})
     save_receipt(path, begun, signer)
-    if desk.wait_until(purger.finish, wait_s):
+    if wait_until(purger.finish, wait_s):
         begun = confirm(begun, edge.now_ms())
         save_receipt(path, begun, signer)
     return begun.status

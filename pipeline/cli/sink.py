@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pipeline.anonymize import Admission, Core
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.plan import pseudonym_field
 from pipeline.policy.load import Policy
+from pipeline.policy.model import Role
 from pipeline.run import admit_for_store
 from pipeline.sinks.base import Sink
 from pipeline.sinks.files import FileSink
@@ -82,7 +84,9 @@ def open_sink(url: str, core: Core, clock: Callable[[], int], *, overwrite: bool
     try:
         left = "what was written stays; running the same again adds the rest"
         sink = StoreSink(
-            store, schemas_of(policy), policy.sinks, clock, partial(core.keys.suppression, Subject.REQUEST)
+            *(store, schemas_of(policy), policy.sinks, clock),
+            partial(core.keys.suppression, Subject.REQUEST),
+            pseudonym_field(policy.shape, Role.ACCOUNT),
         )
         return OpenSink(sink, store.label, left, read_suppressions(store, policy))
     except PipelineError:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import edge
-from pipeline.cli.topics import EXIT_PENDING
 from pipeline.store.intake import make_tables, schemas_of
 from pipeline.store.migrate import migrate, plan_migration
 from pipeline.store.opening import open_store
@@ -33,4 +32,4 @@ def migrate_command(
         done = "changes are pending" if plan else "done"
         typer.echo(f"{store.label}: {done if statements else 'nothing to do'}", err=True)
     if plan and statements:
-        raise typer.Exit(EXIT_PENDING)
+        raise typer.Exit(edge.EXIT_PENDING)

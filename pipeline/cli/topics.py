@@ -19,7 +19,6 @@ from pipeline.topics.live import CHECK_INTERVAL, DELETE_DELAY
 from pipeline.topics.plan import Plan, make_plan
 from pipeline.topics.verify import files_end_ms, has_failed, verify_topics
 
-EXIT_PENDING = 3
 EXIT_FAILED = 1
 _ASSUMABLE = (CHECK_INTERVAL, DELETE_DELAY)
 
@@ -83,7 +82,7 @@ def plan_command(
         derived, plan = session.plan()
     _show(session.basis, derived, plan, as_json=as_json)
     if plan.changes:
-        raise typer.Exit(EXIT_PENDING)
+        raise typer.Exit(edge.EXIT_PENDING)
 
 
 @app.command("apply")
@@ -108,13 +107,13 @@ def apply_command(
         _show(session.basis, derived, plan, as_json=as_json)
         if plan.needs_consent and not yes:
             typer.echo("lethe: nothing was changed: records would live for another time than now; give --yes", err=True)
-            raise typer.Exit(EXIT_PENDING)
+            raise typer.Exit(edge.EXIT_PENDING)
         if plan.to_do:
             session.admin.apply(plan.to_do)
             session.admin.wait_for(plan.to_do)
             typer.echo(f"lethe: applied {len(plan.to_do)} changes", err=True)
     if plan.by_hand:
-        raise typer.Exit(EXIT_PENDING)
+        raise typer.Exit(edge.EXIT_PENDING)
 
 
 @app.command("verify")

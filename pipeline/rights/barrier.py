@@ -1,14 +1,14 @@
-"""The barrier of an erasure or restriction (design §4): publish, wait for every worker, wait for the archive.
+"""The barrier of an erasure or restriction (design §4): publish, wait for every worker, its backlog, and the archive.
 
 A worker says on the topic ``applied`` how far entries are in force: nothing that it judged without them can come any
 more. Who the workers are, their group says. One that joins later reads the control topic to its end before it takes up
 an event, and one that the group does not know any more sends nothing (`pipeline.worker.lease`). So no member at all
-counts as applied.
+counts as applied. A group that has never read anything is no group of workers, though: its name may be wrong.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -82,6 +82,38 @@ class Barrier:
         hold_ms = self.holds_ms[sink]
         return None if hold_ms is None else now_ms + hold_ms
 
+    def check_group(self) -> None:
+        """See that the group is that of the workers, as far as can be seen.
+
+        Raises:
+            ConfigError: it has no member and has never committed, but raw has records.
+            SinkUnavailable: Kafka is not there.
+        """
+        if self._run(self._is_unknown()):
+            raise ConfigError(
+                f"the group {self.group} has read nothing of {self._place.topics['raw']}, which has records: set "
+                "LETHE_GROUP to the group of the workers. If no worker has read any of it, as yet: --no-workers"
+            )
+
+    def backlog(self) -> Ends:
+        """Return where raw ends now, by sink and partition; nothing of a group that has never read it.
+
+        What lies before may have been done by halves, by a worker that was killed: a record of content was sent, and
+        that of its account was not. Whoever does it again judges it by the entry, and then nothing names that content
+        but the record that has lost its account (`pipeline.store.intake`). So it is to be done before one looks.
+        """
+        return {"raw": {}} if self._run(self._is_unknown()) else self.ends("raw")
+
+    async def _is_unknown(self) -> bool:
+        places = self._places(["raw"])
+        async with reading(self._place.brokers, fetch_bytes_max=_FETCH_BYTES, group=self._place.group) as consumer:
+            if any([await consumer.committed(at) is not None for at in places]):
+                return False
+            is_empty = all(begin == end for begin, end in (await log_ranges(consumer, places)).values())
+        with TopicAdmin(self._place.brokers) as admin:
+            members = await _patiently(lambda: admin.members_of(self._place.group), time.monotonic() + PATIENCE_S / 2)
+        return not members and not is_empty
+
     def publish(self, pseudonym: str, entry: bytes) -> Mark:
         """Write an entry to the control topic, and return where it is, when all in-sync replicas have it.
 
@@ -139,15 +171,15 @@ class Barrier:
             first = found.get(at)
             consumer.seek(at, end if first is None else first.offset)
 
-    def ends(self) -> Ends:
-        """Return where the topics of content and operational records end now, by sink and partition."""
-        return self._run(self._ends())
+    def ends(self, *names: str) -> Ends:
+        """Return where the topics of some sinks end now, by sink and partition."""
+        return self._run(self._ends(names))
 
-    async def _ends(self) -> Ends:
+    async def _ends(self, names: Collection[str]) -> Ends:
         async with reading(self._place.brokers, fetch_bytes_max=_FETCH_BYTES) as consumer:
-            found = await consumer.end_offsets(self._places(BEHIND))
-        sinks = {self._place.topics[name]: name for name in BEHIND}
-        ends: dict[str, dict[int, int]] = {name: {} for name in BEHIND}
+            found = await consumer.end_offsets(self._places(names))
+        sinks = {self._place.topics[name]: name for name in names}
+        ends: dict[str, dict[int, int]] = {name: {} for name in names}
         for at, end in found.items():
             ends[sinks[at.topic]][at.partition] = end
         return ends
@@ -158,15 +190,22 @@ class Barrier:
         Raises:
             ConfigError, SinkUnavailable: Kafka is not there, or refuses.
         """
-        return self._run(self._wait_for_archive(ends, time.monotonic() + wait_s), wait_s)
+        return self._run(self._wait_for(f"{self.group}-archive", ends, time.monotonic() + wait_s), wait_s)
 
-    async def _wait_for_archive(self, ends: Ends, until_s: float) -> Waited:
+    def wait_for_backlog(self, ends: Ends, wait_s: float) -> Waited:
+        """Wait until workers have done and committed all before some ends.
+
+        Raises:
+            ConfigError, SinkUnavailable: Kafka is not there, or refuses.
+        """
+        return self._run(self._wait_for(self.group, ends, time.monotonic() + wait_s), wait_s)
+
+    async def _wait_for(self, group: str, ends: Ends, until_s: float) -> Waited:
         wanted = {
             TopicPartition(self._place.topics[name], number): end
             for name, partitions in ends.items()
             for number, end in partitions.items()
         }
-        group = f"{self._place.group}-archive"
         async with reading(self._place.brokers, fetch_bytes_max=_FETCH_BYTES, group=group) as consumer:
             while True:
                 begins = await consumer.beginning_offsets(list(wanted))

@@ -3,14 +3,14 @@
 Whoever calls this has published the suppression before, so that nothing new comes in meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from pipeline import plan
 from pipeline.errors import ConfigError
 from pipeline.keys.keyring import Keyring
-from pipeline.plan import referring_fields
 from pipeline.policy.load import Policy
 from pipeline.policy.model import Role
 from pipeline.store.client import Store
@@ -18,6 +18,7 @@ from pipeline.store.ddl import Table
 from pipeline.store.erasure import (
     add_tombstones,
     count_lingering,
+    count_records,
     delete_records,
     ensure_tombstones,
     find_requests,
@@ -85,7 +86,14 @@ class StoreEraser:
     policy: Policy
     keys: Keyring
 
-    def erase(self, named: Named, until_ms: int, now_ms: int, operational: Operational) -> Erased:
+    def erase(
+        self,
+        named: Named,
+        until_ms: int,
+        now_ms: int,
+        operational: Operational,
+        foretell: Callable[[Erased], None] = lambda _: None,
+    ) -> Erased:
         """Take a subject's requests out.
 
         A crash at any point leaves what is needed to do the rest: tombstones come first, and operational records, by
@@ -96,12 +104,14 @@ class StoreEraser:
             until_ms: latest received_at of its requests, epoch milliseconds.
             now_ms: now, likewise.
             operational: what becomes of operational records.
+            foretell: is told what is about to be done, before anything is: after a crash it cannot be found any more.
 
         Raises:
             ConfigError: the policy has no operational field by which such a subject could be found.
             SinkUnavailable: the store did not answer, or refused.
         """
         request_ids = self.requests_of(named, until_ms)
+        foretell(self._count(request_ids, operational))
         ensure_tombstones(self.store, self.policy.sinks["content"].retention_ms)
         tombstones = [self.keys.suppression(Subject.REQUEST, one) for one in request_ids]
         add_tombstones(self.store, tombstones, now_ms, is_whole=operational is Operational.DELETE)
@@ -110,6 +120,12 @@ class StoreEraser:
         changed = self._change_operational(operational, request_ids)
         withdraw(self.store)
         return Erased(len(request_ids), content, changed, days)
+
+    def _count(self, request_ids: Sequence[str], operational: Operational) -> Erased:
+        content, rows = (
+            count_records(self.store, self.table(name), request_ids) for name in ("content", "operational")
+        )
+        return Erased(len(request_ids), content, 0 if operational is Operational.KEEP else rows)
 
     def requests_of(self, named: Named, until_ms: int) -> list[str]:
         """Return the ids of a subject's requests, received up to a time, over all key epochs.
@@ -133,7 +149,7 @@ class StoreEraser:
     def _change_operational(self, operational: Operational, request_ids: Sequence[str]) -> int:
         table = self.table("operational")
         if operational is Operational.UNLINK:
-            return unlink_records(self.store, table, referring_fields(self.policy.shape), request_ids)
+            return unlink_records(self.store, table, plan.referring_fields(self.policy.shape), request_ids)
         return delete_records(self.store, table, request_ids) if operational is Operational.DELETE else 0
 
     def table(self, name: str) -> Table:
@@ -148,8 +164,7 @@ def pseudonym_field(policy: Policy, subject: Subject) -> str:
     Raises:
         ConfigError: the policy has none.
     """
-    for rule in policy.shape.rules.values():
-        for target in rule.targets:
-            if rule.role is _ROLES[subject] and (target.record, target.how) == ("operational", "pseudonym"):
-                return target.field
+    field = plan.pseudonym_field(policy.shape, _ROLES[subject])
+    if field is not None:
+        return field
     raise ConfigError(f"the policy keeps no pseudonym of an {subject} in operational records: name requests instead")

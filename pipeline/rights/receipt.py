@@ -16,13 +16,13 @@ CONTROL, RAW = "topic:control", "topic:raw"
 BEHIND = ("content", "operational")
 """The sinks whose topics an archive reads, and which hold what was made before an erasure."""
 _TOPICS = {name: f"topic:{name}" for name in BEHIND}
-_PARTITION, _OFFSET, _END = "partition", "offset", "end_offset."
+_PARTITION, _OFFSET, _END, _BEGUN, _DELETED = "partition", "offset", "end_offset.", "begun", "deleted"
+_DONE = {Operational.UNLINK: "unlinked", Operational.DELETE: _DELETED, Operational.KEEP: "kept"}
+_MADE = "what was made before: time alone removes it from a topic, and the store"
 _WHY = {
     CONTROL: "the entry itself, a pseudonym: it keeps out what comes again",
-    _TOPICS[
-        "content"
-    ]: "what was made before: time alone removes it from a topic, and the store takes none of it again",
-    _TOPICS["operational"]: "what was made before: time alone removes it from a topic, and the store links none of it",
+    _TOPICS["content"]: f"{_MADE} takes none of it again",
+    _TOPICS["operational"]: f"{_MADE} links none of it",
     RAW: "events of before, as they came: time alone removes them, and no content is made of them any more",
 }
 Ends = Mapping[str, Mapping[int, int]]
@@ -53,6 +53,7 @@ class Step(StrEnum):
 
     PUBLISH = "publish"
     WORKERS = "workers"
+    BACKLOG = "backlog"
     ARCHIVE = "archive"
     STORE = "store"
     BYTES = "bytes"
@@ -66,6 +67,7 @@ def begin(
     now_ms: int,
     policy: Policy,
     hold: str,
+    operational: Operational,
     *,
     with_topics: bool,
     audit: tuple[str, int],
@@ -79,6 +81,7 @@ def begin(
         now_ms: now, epoch milliseconds.
         policy: by which it is done.
         hold: name of a legal hold, "" for none.
+        operational: what becomes of operational records.
         with_topics: whether it is of an installation with brokers.
         audit: log and sequence of the entry that began it.
     """
@@ -94,8 +97,16 @@ def begin(
         legal_hold=hold,
         audit_log=audit[0],
         audit_sequence=audit[1],
-        places=(Place(CONTROL, {}),) if with_topics else (),
+        places=(
+            *([Place(CONTROL, {})] if with_topics else []),
+            *(Place(CONTENT, {}), Place(OPERATIONAL, {_DONE[operational]: 0})),
+        ),
     )
+
+
+def is_chosen(receipt: Receipt, operational: Operational) -> bool:
+    """Tell whether this is what was to become of operational records when the erasure began."""
+    return _DONE[operational] in _get(receipt, OPERATIONAL).counts
 
 
 def entry_of(receipt: Receipt, operational: Operational) -> ControlRecord:
@@ -126,34 +137,33 @@ def mark_of(receipt: Receipt) -> Mark | None:
 def applied(receipt: Receipt, workers: int, now_ms: int) -> Receipt:
     """Return the receipt once so many workers, which are all, have applied the suppression."""
     place = _get(receipt, CONTROL)
-    counts = {**place.counts, "workers": workers}
-    return receipt.with_place(replace(place, counts=counts, confirmed_ms=now_ms))
+    return receipt.with_place(replace(place, counts={**place.counts, "workers": workers}, confirmed_ms=now_ms))
 
 
 def noted(receipt: Receipt, ends: Ends, untils_ms: Mapping[str, int | None]) -> Receipt:
-    """Return the receipt with where the topics ended when every worker had applied the suppression.
+    """Return the receipt with where topics ended.
 
     Args:
-        receipt: that far.
-        ends: of content and operational.
-        untils_ms: when what is before these ends, and what is in raw, is gone, by sink; epoch milliseconds. None where
-            nothing bounds it.
+        receipt: that far: for raw, every worker has applied it; for those behind raw, what was in raw then is done.
+        ends: of raw, or of content and operational.
+        untils_ms: when what is before these ends is gone, by sink; epoch milliseconds. None where nothing bounds it.
     """
-    for sink, name in _TOPICS.items():
-        counts = {f"{_END}{number}": end for number, end in sorted(ends[sink].items())}
+    for sink, numbers in ends.items():
+        name = f"topic:{sink}"
+        counts = {f"{_END}{number}": end for number, end in sorted(numbers.items())}
         receipt = receipt.with_place(Place(name, counts, {}, _WHY[name], untils_ms[sink]))
-    return receipt.with_place(Place(RAW, {}, {}, _WHY[RAW], untils_ms["raw"]))
+    return receipt
 
 
-def ends_of(receipt: Receipt) -> Ends | None:
-    """Return where the topics ended; None while that is not noted."""
-    if _find(receipt, RAW) is None:
-        return None
-    counts = {sink: _get(receipt, name).counts for sink, name in _TOPICS.items()}
-    return {
-        sink: {int(name.removeprefix(_END)): end for name, end in found.items() if name.startswith(_END)}
-        for sink, found in counts.items()
+def ends_of(receipt: Receipt, *sinks: str) -> Ends | None:
+    """Return where the topics of some sinks ended; None while that is not noted."""
+    found = {sink: _find(receipt, f"topic:{sink}") for sink in sinks}
+    ends = {
+        sink: {int(name.removeprefix(_END)): end for name, end in place.counts.items() if name.startswith(_END)}
+        for sink, place in found.items()
+        if place is not None
     }
+    return ends if len(ends) == len(sinks) else None
 
 
 def archived(receipt: Receipt, now_ms: int) -> Receipt:
@@ -163,24 +173,33 @@ def archived(receipt: Receipt, now_ms: int) -> Receipt:
     return receipt
 
 
+def foretell(receipt: Receipt, found: Erased) -> Receipt:
+    """Return the receipt with what is about to be done in the store: after a crash nothing else knows how much it was.
+
+    What was begun before and is found again is one and the same.
+    """
+    for name, count in ((CONTENT, found.content), (OPERATIONAL, found.operational)):
+        place = _get(receipt, name)
+        counts = {**place.counts, _BEGUN: max(count, place.counts.get(_BEGUN, 0))}
+        receipt = receipt.with_place(replace(place, counts=counts))
+    return receipt
+
+
 def record(receipt: Receipt, erased: Erased, operational: Operational, policy: Policy) -> Receipt:
     """Return the receipt with what was done in the store this time, added to what it says already."""
-    content = _get(receipt, CONTENT).plus({"deleted": erased.content})
+    content = _done(_get(receipt, CONTENT), _DELETED, erased.content)
     receipt = receipt.with_place(content)
     if operational is Operational.KEEP:
-        bound_ms = policy.sinks["operational"].retention_ms
         held = f"legal hold {receipt.legal_hold}" if receipt.legal_hold else "kept as asked for"
-        until_ms = receipt.requested_ms + bound_ms
+        until_ms = receipt.requested_ms + policy.sinks["operational"].retention_ms
         place = Place(OPERATIONAL, {"kept": erased.requests}, {"rows": erased.requests}, held, until_ms)
     else:
-        done = "unlinked" if operational is Operational.UNLINK else "deleted"
-        place = _get(receipt, OPERATIONAL).plus({done: erased.operational})
+        place = _done(_get(receipt, OPERATIONAL), _DONE[operational], erased.operational)
     receipt = receipt.with_place(place)
     if erased.days:  # their lines are gone, and come back without the subject when the days are built anew
         receipt = receipt.with_place(_get(receipt, AGGREGATES).plus({"days": erased.days}))
     for name, count in (("content", sum(content.counts.values())), ("operational", sum(place.counts.values()))):
-        topic = _find(receipt, _TOPICS[name])
-        if topic is not None:  # each row came from there, perhaps more than once, and perhaps too long ago
+        if topic := _find(receipt, _TOPICS[name]):  # each row came from there, perhaps more than once, or too long ago
             receipt = receipt.with_place(_remaining(topic, {"requests_at_most": count}))
     return receipt
 
@@ -202,15 +221,23 @@ def step_of(receipt: Receipt) -> Step:
     """Return what an erasure waits for."""
     if receipt.completed_ms is not None:
         return Step.NOTHING
-    if _find(receipt, CONTENT) is not None:
-        return Step.BYTES
-    if not is_through_topics(receipt):
-        return Step.STORE
-    if mark_of(receipt) is None:
-        return Step.PUBLISH
-    if ends_of(receipt) is None:
-        return Step.WORKERS
-    return Step.ARCHIVE if _get(receipt, _TOPICS["content"]).confirmed_ms is None else Step.STORE
+    if is_through_topics(receipt):
+        if mark_of(receipt) is None:
+            return Step.PUBLISH
+        if ends_of(receipt, "raw") is None:
+            return Step.WORKERS
+        if ends_of(receipt, *BEHIND) is None:
+            return Step.BACKLOG
+        if _get(receipt, _TOPICS["content"]).confirmed_ms is None:
+            return Step.ARCHIVE
+    counts = _get(receipt, CONTENT).counts
+    return Step.BYTES if _DELETED in counts and _BEGUN not in counts else Step.STORE
+
+
+def _done(place: Place, done: str, count: int) -> Place:
+    """Return a place with what was done there, at least as much as was begun."""
+    before = {name: one for name, one in place.counts.items() if name != _BEGUN}
+    return replace(place, counts=before).plus({done: max(count, place.counts.get(_BEGUN, 0))})
 
 
 def _remaining(place: Place, counts: Mapping[str, int]) -> Place:

@@ -1,9 +1,9 @@
 """An erasure, step by step: each is in the receipt before the next begins, so that a crash repeats one at most.
 
-Published, applied by every worker, archived, taken out of the store, its bytes seen to be gone.
+Published, applied by every worker, all done that was in raw before, archived, taken out of the store, its bytes seen
+to be gone.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from pipeline.coarsen import format_timestamp
 from pipeline.policy.load import Policy
 from pipeline.receipts.model import Receipt
 from pipeline.rights.erase import Erased, Named, Operational, StoreEraser
+from pipeline.rights.patience import wait_until
 from pipeline.rights.receipt import (
     BEHIND,
     Ends,
@@ -22,6 +23,7 @@ from pipeline.rights.receipt import (
     confirm,
     ends_of,
     entry_of,
+    foretell,
     mark_of,
     noted,
     published,
@@ -34,10 +36,11 @@ from pipeline.suppress import ControlRecord, encode_entry
 if TYPE_CHECKING:  # Kafka's clients take a while to import, and an erasure from a store alone needs none
     from pipeline.rights.barrier import Barrier
 
-_POLL_S = 0.2
+NOBODY = "no worker is a member of the group {}; one that joins applies it first"
 WAITS_FOR = {
     Step.PUBLISH: "its entry is to be published on the control topic",
     Step.WORKERS: "workers are to apply it",
+    Step.BACKLOG: "workers are to be done with what was in raw before",
     Step.ARCHIVE: "the archive is to store what was made before",
     Step.STORE: "it is to be taken out of the store",
     Step.BYTES: "its bytes are to be gone from the store's disk",
@@ -69,17 +72,18 @@ class Steps:
         """Publish, and wait for workers and archive; return the receipt, which may wait for either still.
 
         Raises:
-            ConfigError, SinkUnavailable: Kafka is not there, or refuses; what was done until then is in the receipt.
+            ConfigError, SinkUnavailable: Kafka is not there, or refuses, or no workers are known; what was done until
+                then is in the receipt.
         """
         if step_of(receipt) is Step.PUBLISH:
             entry = encode_entry(entry_of(receipt, self.operational), self.policy.control)
             at = barrier.publish(receipt.pseudonym, entry)
             receipt = self._saved(published(receipt, at, barrier.until_ms("control", self.now_ms())))
-        mark = mark_of(receipt)
-        if mark is not None and step_of(receipt) is Step.WORKERS:
+        if (mark := mark_of(receipt)) and step_of(receipt) is Step.WORKERS:
             receipt = self._wait_for_workers(receipt, barrier, mark)
-        ends = ends_of(receipt)
-        if ends is not None and step_of(receipt) is Step.ARCHIVE:
+        if (ends := ends_of(receipt, "raw")) is not None and step_of(receipt) is Step.BACKLOG:
+            receipt = self._wait_for_backlog(receipt, barrier, ends)
+        if (ends := ends_of(receipt, *BEHIND)) is not None and step_of(receipt) is Step.ARCHIVE:
             receipt = self._wait_for_archive(receipt, barrier, ends)
         return receipt
 
@@ -89,10 +93,20 @@ class Steps:
             self.tell(f"{waited.left} of {waited.members} workers have not applied it yet")
             return receipt
         if not waited.members:
-            self.tell(f"no worker is a member of the group {barrier.group}; one that joins applies it first")
+            self.tell(NOBODY.format(barrier.group))
+        receipt = applied(receipt, waited.members, self.now_ms())
+        return self._noted(receipt, barrier, barrier.backlog())
+
+    def _wait_for_backlog(self, receipt: Receipt, barrier: "Barrier", ends: Ends) -> Receipt:
+        waited = barrier.wait_for_backlog(ends, self.wait_s)
+        if waited.left:
+            self.tell(f"the workers have {waited.left:,} events before them that were in raw before: do they run?")
+            return receipt
+        return self._noted(receipt, barrier, barrier.ends(*BEHIND))
+
+    def _noted(self, receipt: Receipt, barrier: "Barrier", ends: Ends) -> Receipt:
         now_ms = self.now_ms()
-        untils_ms = {name: barrier.until_ms(name, now_ms) for name in (*BEHIND, "raw")}
-        return self._saved(noted(applied(receipt, waited.members, now_ms), barrier.ends(), untils_ms))
+        return self._saved(noted(receipt, ends, {name: barrier.until_ms(name, now_ms) for name in ends}))
 
     def _wait_for_archive(self, receipt: Receipt, barrier: "Barrier", ends: Ends) -> Receipt:
         waited = barrier.wait_for_archive(ends, self.wait_s)
@@ -109,13 +123,16 @@ class Steps:
             SinkUnavailable: the store did not answer, or refused.
         """
         keep_entry(eraser, entry_of(receipt, self.operational))
-        erased = eraser.erase(named, receipt.requested_ms, self.now_ms(), self.operational)
-        receipt = self._saved(record(receipt, erased, self.operational, self.policy))
-        until_s = time.monotonic() + self.wait_s
-        while not eraser.finish(self.operational):
-            if time.monotonic() >= until_s:
-                return receipt, erased
-            time.sleep(_POLL_S)
+        begun = receipt
+
+        def about_to(found: Erased) -> None:
+            nonlocal begun
+            begun = self._saved(foretell(receipt, found))
+
+        erased = eraser.erase(named, receipt.requested_ms, self.now_ms(), self.operational, about_to)
+        receipt = self._saved(record(begun, erased, self.operational, self.policy))
+        if not wait_until(lambda: eraser.finish(self.operational), self.wait_s):
+            return receipt, erased
         return self._saved(confirm(receipt, self.now_ms())), erased
 
     def _saved(self, receipt: Receipt) -> Receipt:

@@ -63,13 +63,19 @@ def add_tombstones(store: Store, pseudonyms: Sequence[str], now_ms: int, *, is_w
         store.insert(TOMBSTONES, columns, _TYPES)
 
 
-def has_tombstones(store: Store) -> bool:
-    """Say whether anything must not come back."""
+def last_tombstone(store: Store) -> int:
+    """Return a number that grows with each write of tombstones; 0 where nothing must be kept out."""
     found = store.query(
-        "SELECT sum(rows) FROM system.parts WHERE database = {database:String} AND table = {table:String} AND active",
+        "SELECT max(max_block_number) FROM system.parts WHERE database = {database:String} AND table = {table:String} "
+        "AND active HAVING count() > 0",
         {"database": store.database, "table": TOMBSTONES},
     )
-    return bool(found.rows[0][0])
+    return int(found.rows[0][0]) if found.rows else 0
+
+
+def has_tombstones(store: Store) -> bool:
+    """Say whether anything must not come back."""
+    return last_tombstone(store) > 0
 
 
 def find_tombstones(store: Store, pseudonyms: Sequence[str]) -> dict[str, bool]:
@@ -101,6 +107,11 @@ def find_requests(store: Store, table: Table, column: str, values: Sequence[str]
     return sorted(request_id for (request_id,) in found.rows)
 
 
+def count_records(store: Store, table: Table, request_ids: Sequence[str]) -> int:
+    """Return how many rows of some requests readers could see."""
+    return _change(store, table, request_ids, "")
+
+
 def mask_records(store: Store, table: Table, request_ids: Sequence[str]) -> int:
     """Hide rows from every reader, for good; return how many. Their bytes go with `purge_masked`."""
     return _change(store, table, request_ids, f"DELETE FROM {table.name} WHERE {{where}}", with_mask=True)  # noqa: S608 - a checked name
@@ -122,6 +133,19 @@ def unlink_records(store: Store, table: Table, fields: Sequence[str], request_id
 def delete_records(store: Store, table: Table, request_ids: Sequence[str]) -> int:
     """Delete rows by rewriting their parts; return how many rows."""
     return _change(store, table, request_ids, f"ALTER TABLE {table.name} DELETE WHERE {{where}}")
+
+
+def drop_relinked(store: Store, table: Table, request_ids: Sequence[str]) -> int:
+    """Delete the operational rows that refer to an account beside one of the same id that lost it; return how many."""
+    found: set[str] = set()
+    sql = (
+        f"SELECT request_id FROM {table.name} WHERE request_id IN {{some:Array(String)}} GROUP BY request_id "  # noqa: S608
+        f"HAVING min({DIGEST}) = {UNLINKED} AND max({DIGEST}) != {UNLINKED}"
+    )
+    for some in chunks(list(request_ids)):
+        found.update(request_id for (request_id,) in store.query(sql, {"some": some}).rows)
+    change = f"ALTER TABLE {table.name} DELETE WHERE {{where}}"
+    return _change(store, table, sorted(found), change, only=f"{DIGEST} != {UNLINKED}")
 
 
 def purge_masked(store: Store, table: Table) -> int:
@@ -155,15 +179,17 @@ def _bounds(table: Table) -> Bounds:
     return Bounds(table.name, table.time, table.bound_ms, null_after_ms)
 
 
-def _change(store: Store, table: Table, request_ids: Sequence[str], sql: str, *, with_mask: bool = False) -> int:
-    """Apply a mutation to the rows of some requests, and return how many there were."""
+def _change(
+    store: Store, table: Table, request_ids: Sequence[str], sql: str, *, with_mask: bool = False, only: str = ""
+) -> int:
+    """Apply a mutation, or none, to the rows of some requests, and return how many there were."""
     if not request_ids:
         return 0
     with _scratch(store, request_ids) as scratch:
-        where = f"request_id IN (SELECT request_id FROM {scratch})"  # noqa: S608 - a name of our own
+        where = f"request_id IN (SELECT request_id FROM {scratch}){only and ' AND '}{only}"  # noqa: S608 - a name of our own
         masked = " AND _row_exists" if with_mask else ""
         count = store.query(f"SELECT count() FROM {table.name} WHERE {where}{masked}").rows[0][0]  # noqa: S608
-        if count:
+        if count and sql:
             store.command(sql.format(where=where))
         return int(count)
 

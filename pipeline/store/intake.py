@@ -15,9 +15,18 @@ from pipeline.records import ContentRecord, OperationalRecord, Rejection
 from pipeline.store.bounds import due_before_ms
 from pipeline.store.client import Store
 from pipeline.store.ddl import Table, insert_types, make_table
-from pipeline.store.erasure import find_tombstones, has_tombstones
+from pipeline.store.erasure import (
+    add_tombstones,
+    delete_records,
+    drop_relinked,
+    ensure_tombstones,
+    find_tombstones,
+    last_tombstone,
+    mask_records,
+    purge_masked,
+)
 from pipeline.store.lookup import find_records, find_rejections
-from pipeline.store.rows import Entry, Key, Stamp, Verdict, judge, make_columns, make_entry
+from pipeline.store.rows import UNLINKED, Entry, Key, Stamp, Verdict, judge, make_columns, make_entry, unlinked
 from pipeline.store.tables import ensure_tables
 
 STORED_SINKS = ("content", "operational", "rejected")
@@ -54,9 +63,13 @@ class TableReport:
 class RecordWriter:
     """Writes records into a store's tables, which it makes where they are missing.
 
-    Safe to kill at any moment: an insert is atomic in each partition, content goes first, and each table is asked on
-    its own what it has, so writing the same records again, cut into other batches, adds only what is missing. Two
-    writers of the same record at the same moment may both insert it; the views still show it once.
+    Safe to kill at any moment: an insert is atomic in each partition, and each table is asked on its own what it has.
+    So writing the same records again, cut into other batches, adds only what is missing. Operational records go first:
+    by them an erasure finds content. Two writers of the same record at the same moment may both insert it; the views
+    still show it once.
+
+    No content stays of a request whose operational record has no account: that was made after its erasure, perhaps by a
+    worker that did again what another one had sent half of.
 
     Args:
         store: an open store.
@@ -65,6 +78,7 @@ class RecordWriter:
         clock: returns now, epoch milliseconds.
         pseudonym_of: gives a request's pseudonym under the suppression key; None where there are no keys, which goes
             as long as nothing was erased from the store.
+        account: operational field of the account, null only in records of what was erased; None where there is none.
 
     Raises:
         ConfigError: the store's tables were made by another schema.
@@ -79,6 +93,7 @@ class RecordWriter:
         sinks: Mapping[str, SinkPolicy],
         clock: Callable[[], int],
         pseudonym_of: Callable[[str], str] | None = None,
+        account: str | None = None,
     ) -> None:
         self._store = store
         self._pseudonym_of = pseudonym_of
@@ -86,7 +101,8 @@ class RecordWriter:
         tables = make_tables(schemas, sinks)
         self._content, self._operational, self._rejected = tables
         self._types = {table.name: insert_types(table) for table in tables}
-        self._content_entry, self._operational_entry, self._rejected_entry = map(make_entry, tables)
+        self._content_entry, operational_entry, self._rejected_entry = map(make_entry, tables)
+        self._operational_entry = unlinked(operational_entry, account)
         ensure_tables(store, tables)
 
     def write(self, records: Records) -> dict[str, TableReport]:
@@ -107,19 +123,28 @@ class RecordWriter:
         )
         rejected = [self._rejected_entry(record) for record in records.rejected]
         ids = [str(entry.key[0]) for entry in (*content, *operational)]
+        seen = last_tombstone(self._store)
         # First what is stored, then tombstones; an erasure writes these before it takes anything out. So of a record
         # that it takes out between the two, the tombstone is seen.
         in_content, in_operational = find_records(self._store, (self._content, self._operational), ids)
-        if ids and has_tombstones(self._store):
+        if ids and last_tombstone(self._store):
             tombstones = self._tombstones(ids)
             content = _unerased(content, tombstones, reports["content"])
             whole = {request_id for request_id, is_whole in tombstones.items() if is_whole}
             operational = _unerased(operational, whole, reports["operational"])
+        late = {entry.key for entry in operational if entry.stamp.digest == UNLINKED}
+        gone = late | {key for key, stamp in in_operational.items() if stamp.digest == UNLINKED}
+        content = _unerased(content, {str(key[0]) for key in gone}, reports["content"])
         in_rejected = find_rejections(self._store, self._rejected, (entry.key for entry in rejected))
 
-        self._add(self._content, pick_fresh(content, in_content, reports["content"]), now_ms)
-        self._add(self._operational, pick_fresh(operational, in_operational, reports["operational"]), now_ms)
+        fresh_operational = pick_fresh(operational, in_operational, reports["operational"])
+        fresh_content = pick_fresh(content, in_content, reports["content"])
+        self._add(self._operational, fresh_operational, now_ms)
+        self._add(self._content, fresh_content, now_ms)
         self._add(self._rejected, pick_fresh(rejected, in_rejected, reports["rejected"]), now_ms)
+        if (fresh_operational or fresh_content) and last_tombstone(self._store) != seen:
+            self._take_back([str(entry.key[0]) for entry in (*fresh_content, *fresh_operational)])
+        self._erase_late([str(key[0]) for key in late & in_content.keys()], now_ms)
         return reports
 
     def _tombstones(self, request_ids: Sequence[str]) -> dict[str, bool]:
@@ -132,6 +157,31 @@ class RecordWriter:
         by_pseudonym = {self._pseudonym_of(one): one for one in dict.fromkeys(request_ids)}
         found = find_tombstones(self._store, list(by_pseudonym))
         return {by_pseudonym[pseudonym]: is_whole for pseudonym, is_whole in found.items()}
+
+    def _take_back(self, request_ids: Sequence[str]) -> None:
+        """Take out what was inserted after an erasure had passed, whose tombstones were not there yet before.
+
+        One that keeps its tombstones after this finds the rows. A served store has turns, and nothing comes between;
+        a server has none, and a second archive, or one that was stopped, may be late.
+        """
+        if self._pseudonym_of is None:  # nobody can tell which: none stays, and what is written again stays then
+            self._mask(request_ids)
+        found = self._tombstones(request_ids)
+        self._mask(list(found))
+        delete_records(self._store, self._operational, [one for one, is_whole in found.items() if is_whole])
+        drop_relinked(self._store, self._operational, [one for one, is_whole in found.items() if not is_whole])
+
+    def _erase_late(self, request_ids: Sequence[str], now_ms: int) -> None:
+        """Take out content that was stored before its request turned out to be erased, as an erasure does."""
+        if request_ids and self._pseudonym_of is not None:  # or one that reads it meanwhile might write it again
+            ensure_tombstones(self._store, self._content.bound_ms)
+            add_tombstones(self._store, list(map(self._pseudonym_of, request_ids)), now_ms, is_whole=False)
+        self._mask(request_ids)
+
+    def _mask(self, request_ids: Sequence[str]) -> None:
+        """Take content out, bytes included."""
+        if mask_records(self._store, self._content, request_ids):
+            purge_masked(self._store, self._content)
 
     def _add(self, table: Table, fresh: Sequence[Entry], now_ms: int) -> None:
         if fresh:
@@ -176,7 +226,7 @@ def pick_fresh(entries: Sequence[Entry], stored: Mapping[Key, Stamp], report: Ta
 
 def _unerased(entries: Sequence[Entry], erased: Collection[str], report: TableReport) -> list[Entry]:
     kept = [entry for entry in entries if entry.key[0] not in erased]
-    report.erased = len(entries) - len(kept)
+    report.erased += len(entries) - len(kept)
     return kept
 
 

@@ -3,7 +3,7 @@
 from pipeline.errors import PipelineError
 from pipeline.store.client import Store, connect
 from pipeline.store.sweep import sweep
-from pipeline.store.url import DATABASE, EmbeddedTarget, parse_store_url
+from pipeline.store.url import DATABASE, EmbeddedTarget, Target, parse_store_url
 
 
 def open_store(url: str, *, now_ms: int, database: str = DATABASE, own: bool = False) -> Store:
@@ -21,7 +21,21 @@ def open_store(url: str, *, now_ms: int, database: str = DATABASE, own: bool = F
         SinkUnavailable: the server cannot be reached, or the sweep failed.
     """
     target = parse_store_url(url, database=database)
-    store = connect(target, own=own)
+    return _swept(target, connect(target, own=own), now_ms)
+
+
+def open_existing(url: str, *, now_ms: int, database: str = DATABASE) -> Store:
+    """Open a store that is there, likewise.
+
+    Raises:
+        ConfigError: as above, or there is no such store.
+        SinkUnavailable: as above.
+    """
+    target = parse_store_url(url, database=database)
+    return _swept(target, connect(target, existing=True), now_ms)
+
+
+def _swept(target: Target, store: Store, now_ms: int) -> Store:
     if isinstance(target, EmbeddedTarget):
         try:
             sweep(store, now_ms)

@@ -1,5 +1,6 @@
 """Where the process that has an embedded store open listens, and who may come: processes of the same user alone."""
 
+import errno
 import os
 import socket
 import struct
@@ -29,8 +30,7 @@ def listen(folder: Path) -> socket.socket:
     if not hasattr(socket, "SO_PEERCRED"):
         raise OSError(0, "this system does not say whose process is at the other end of a socket")
     path = folder / _FOLDER / _NAME
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.parent.chmod(0o700)
+    _make_private(path.parent)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -53,7 +53,7 @@ def forget(folder: Path) -> None:
 
 def forget_stale(folder: Path) -> None:
     """Remove the socket of an owner that was killed: this process has the store open, so none other can listen."""
-    if folder in _served:
+    if folder in _served or (folder / _FOLDER).is_symlink():
         return
     with suppress(OSError):
         (folder / _FOLDER / _NAME).unlink(missing_ok=True)
@@ -108,6 +108,19 @@ def _user_of(connection: socket.socket) -> int:
     if option is None:
         return -1
     return int(_CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))[1])
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder, or see that it is one of this user's own and no link to another, and close it to others."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it is another user's")
+        os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

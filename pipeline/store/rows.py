@@ -18,7 +18,7 @@ from pipeline.store.ddl import DIGEST, INSERTED_AT, Table, encoding_column
 
 Key = tuple[str | int, ...]
 UNLINKED = 0
-"""Digest of a row that lost its account: what comes again under its id, made before or after that, is a repeat."""
+"""Digest of a row without its account: what comes again under its id, made before or after that, is a repeat."""
 
 
 class Verdict(Enum):
@@ -66,11 +66,12 @@ def judge(stored: Stamp | None, coming: Stamp) -> Verdict:
 
     A higher policy version replaces the row. A lower one (a worker not yet upgraded) is a repeat of what is already
     better known. At the same version other bytes are a conflict, except where a lapsing field is null on one side: its
-    day key is gone, or the store has nulled it. A row that lost its account in an erasure never gets it back.
+    day key is gone, or the store has nulled it. A row that lost its account in an erasure never gets it back, and a
+    record that was made after its erasure is none to the row from before, which the erasure finds by itself.
     """
     if stored is None:
         return Verdict.NEW
-    if stored.digest == UNLINKED:
+    if UNLINKED in {stored.digest, coming.digest}:
         return Verdict.REPEATED
     if stored.version != coming.version:
         return Verdict.REPLACES if coming.version > stored.version else Verdict.REPEATED
@@ -94,6 +95,25 @@ def make_entry(table: Table) -> Callable[[ContentRecord | OperationalRecord | Re
         digest = _digest(lasting_of(fields), body)
         stamp = Stamp(digest, fields[version] if version else 0, lapsing_of(fields))
         return Entry(key_of(fields), stamp, fields, body)
+
+    return entry
+
+
+def unlinked(
+    entry_of: Callable[[OperationalRecord], Entry], account: str | None
+) -> Callable[[OperationalRecord], Entry]:
+    """Return the function that makes entries likewise, and gives those without an account the digest `UNLINKED`.
+
+    Args:
+        entry_of: makes them.
+        account: operational field of the account; None where there is none.
+    """
+    if account is None:
+        return entry_of
+
+    def entry(record: OperationalRecord) -> Entry:
+        made = entry_of(record)
+        return made if made.fields[account] is not None else made._replace(stamp=made.stamp._replace(digest=UNLINKED))
 
     return entry
 

@@ -17,7 +17,7 @@ class StoreSink:
         schemas: record schemas by name.
         sinks: the policies of ``content``, ``operational`` and ``rejected``, by name.
         clock: returns now, epoch milliseconds.
-        pseudonym_of: as of `RecordWriter`.
+        pseudonym_of, account: as of `RecordWriter`.
 
     Raises:
         ConfigError: the store's tables were made by another schema.
@@ -32,9 +32,10 @@ class StoreSink:
         sinks: Mapping[str, SinkPolicy],
         clock: Callable[[], int],
         pseudonym_of: Callable[[str], str] | None = None,
+        account: str | None = None,
     ) -> None:
         self._store = store
-        self._writer = RecordWriter(store, schemas, sinks, clock, pseudonym_of)
+        self._writer = RecordWriter(store, schemas, sinks, clock, pseudonym_of, account)
 
     def write(self, fates: Sequence[Fate]) -> WriteReport:
         """Store a batch; when this returns, the batch is durable.

@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from pipeline.errors import ConfigError, SinkUnavailable
+from pipeline.errors import ConfigError, SinkUnavailable, forget_text
 from pipeline.topics import live
 from pipeline.topics.live import BrokerFacts, LiveTopic
 from pipeline.topics.plan import Action, Change, by_topic, creations, first_not_done
@@ -232,13 +232,11 @@ class TopicAdmin:
 
     @contextmanager
     def _guarded(self, doing: str) -> Iterator[None]:
-        kind: type[BaseException] | None = None
         try:
             yield
         except (kafka_errors.KafkaError, OSError, RuntimeError) as error:  # a lost controller is a RuntimeError
-            kind = type(error)
-        if kind is not None:  # outside the handler, so that the client's text is not in the context either
-            raise to_error(doing, self._address, kind)
+            forget_text(error)  # it stays the context of ours, since the body of `with` is what raised it
+            raise to_error(doing, self._address, type(error)) from None
 
 
 def quiet_client() -> None:

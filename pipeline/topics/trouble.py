@@ -2,7 +2,7 @@
 
 from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
 
-RIGHTS = "docs/retention.md lists the rights it needs"
+RIGHTS = "docs/retention.md and docs/rights.md say which rights it needs"
 _AWAY = {
     "KafkaTimeoutError",
     "KafkaConnectionError",

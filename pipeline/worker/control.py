@@ -59,6 +59,8 @@ class ControlReader:
             while await self._consumer.position(at) < ends[at]:
                 await self._poll()
                 tick()
+        # Where nothing was to be polled, too: whoever catches up asks before the next poll has come back.
+        self.applied = {at.partition: await self._consumer.position(at) for at in self._partitions}
 
     async def keep_reading(self, moved: Callable[[], None]) -> None:
         """Read on until cancelled.
