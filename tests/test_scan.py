@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rule_examples import expand
 from test_rules import RULES
 
-from pipeline.detect import scan
+from pipeline.detect import cache as cache_files
 from pipeline.detect.detector import make_detector
 from pipeline.detect.engine import Engine
 from pipeline.detect.loosen import fit_bytes, is_wide, loosen
@@ -126,15 +126,15 @@ def test_the_compiled_scan_is_kept_and_private(tmp_path: Path) -> None:
         assert first.numbers(b"sk-" + b"x" * 20) == [0]
         assert {path: len(path.read_bytes()) for path in files} == {path: len(data) for path, data in saved.items()}
     cache.chmod(0o777)
-    assert scan.read_private(files[0]) is None
+    assert cache_files.read_private(files[0]) is None
     cache.chmod(0o700)
     files[0].chmod(0o622)
-    assert scan.read_private(files[0]) is None
+    assert cache_files.read_private(files[0]) is None
 
 
 def test_old_files_leave_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every change of a pattern makes new files; those of long ago go."""
-    monkeypatch.setattr(scan, "_FILES_MAX", 2)
+    monkeypatch.setattr(cache_files, "_FILES_MAX", 2)
     cache = tmp_path / "cache"
     for number in range(4):
         make_matchers([[ScanPattern(f"key{number}")]], cache)

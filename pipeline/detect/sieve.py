@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
+from pipeline.detect.cache import cache_path, read_private, write_private
 from pipeline.detect.gates import Alternative, ScanPlan, plan_scan
 from pipeline.detect.literals import Told, tell
 from pipeline.detect.loosen import is_wide
@@ -23,13 +24,10 @@ from pipeline.detect.scan import (
     MARKER,
     Matcher,
     ScanPattern,
-    cache_path,
     make_matchers,
     plain,
-    read_private,
     relocatable,
     to_bytes,
-    write_private,
 )
 from pipeline.detect.traits import needs_wide
 
