@@ -13,6 +13,7 @@ first, and then, with its digits and spaces made those of ASCII, as bytes throug
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -36,7 +37,7 @@ class Sieve:
     """The scans in front of finders. Safe for threads, which take turns.
 
     Attributes:
-        plan: what is scanned for.
+        plan: what hits of the scans open; without the patterns.
         always: numbers of the finders that cannot be scanned for, and are to look at every text.
     """
 
@@ -55,7 +56,8 @@ class Sieve:
             known = [() if finder in refused else gate for finder, gate in enumerate(known)]
             plan = plan_scan(known, told)
             groups, close = _closely(plan, cache_dir)
-        self.plan = plan
+        # Tens of thousands of patterns, which only the databases need from here on.
+        self.plan = replace(plan, first=(), digits=())
         self.always = [finder for finder, gate in enumerate(known) if not gate]
         self._groups = groups
         self._masks = [sum(1 << number for number in group) for group in groups]
