@@ -53,7 +53,7 @@ class Matcher:
     def __init__(self, load: Callable[[], Any]) -> None:
         """Take what loads the database, for when the first text comes.
 
-        There are a thousand, of which traffic asks a few dozen; a scratch takes 40 KB and cannot be shared.
+        There are a thousand, of which traffic asks a third; a scratch takes 40 KB and cannot be shared.
         """
         self._load = load
         self._scan = self._scan_first
