@@ -7,17 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hyperscan
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rule_examples import expand
 from test_rules import RULES
 
-from pipeline.detect import scan
-from pipeline.detect.detector import make_detector
+from pipeline.detect import cache as cache_files
+from pipeline.detect.allow import AllowList
+from pipeline.detect.detector import make_detector, make_engine
 from pipeline.detect.engine import Engine
 from pipeline.detect.loosen import fit_bytes, is_wide, loosen
-from pipeline.detect.scan import Form, ScanPattern, make_matchers, plain, to_bytes
+from pipeline.detect.scan import Form, Matcher, ScanPattern, make_matchers, plain, to_bytes
+from pipeline.detect.views import VIEWERS
 from pipeline.policy.load import Policy
 
 MAKE = """
@@ -54,7 +57,7 @@ def compiled(pattern: ScanPattern) -> re.Pattern[str]:
 
 
 @pytest.fixture(scope="module")
-def matchers() -> dict[str, scan.Matcher]:
+def matchers() -> dict[str, Matcher]:
     """Return a matcher for a few patterns of every kind, in each form."""
     made = {form: make_matchers([PATTERNS], None, form)[0] for form in FORMS}
     return {form: matcher for form, matcher in made.items() if matcher}
@@ -65,7 +68,7 @@ def matchers() -> dict[str, scan.Matcher]:
 @example("key\u00e9\u00e8\u00e0=\u4e2d\u4e2d\u4e2d\u4e2d!")
 @example("\u0661\u0662\u0663-45-6789")
 @example("M\u00d3VIL n\u00e4@d\u00fc.com")
-def test_what_matches_is_reported(matchers: dict[str, scan.Matcher], text: str) -> None:
+def test_what_matches_is_reported(matchers: dict[str, Matcher], text: str) -> None:
     """Every pattern that matches in a text, ASCII or not, is among the hits, in every form that can stand in for it."""
     data = to_bytes(plain(text))
     for number, pattern in enumerate(PATTERNS):
@@ -126,15 +129,44 @@ def test_the_compiled_scan_is_kept_and_private(tmp_path: Path) -> None:
         assert first.numbers(b"sk-" + b"x" * 20) == [0]
         assert {path: len(path.read_bytes()) for path in files} == {path: len(data) for path, data in saved.items()}
     cache.chmod(0o777)
-    assert scan.read_private(files[0]) is None
+    assert cache_files.read_private(files[0]) is None
     cache.chmod(0o700)
     files[0].chmod(0o622)
-    assert scan.read_private(files[0]) is None
+    assert cache_files.read_private(files[0]) is None
+
+
+def test_a_database_is_loaded_when_it_is_first_asked(tmp_path: Path) -> None:
+    """From the file as it was, whatever has become of its name; one that is damaged raises, and raises again."""
+    cache = tmp_path / "cache"
+    groups = [[pattern] for pattern in PATTERNS]
+    fresh = [matcher.numbers(b"de12 a.b") for matcher in make_matchers(groups) if matcher]
+    make_matchers(groups, cache)
+    kept = make_matchers(groups, cache)
+    others = make_matchers(groups, cache)
+    (path,) = cache.iterdir()
+    path.rename(tmp_path / "moved")
+    assert [matcher.numbers(b"de12 a.b") for matcher in kept if matcher] == fresh
+    (tmp_path / "moved").write_bytes(b"rubbish")
+    for matcher in (others[0], others[0]):
+        assert matcher
+        with pytest.raises(hyperscan.HyperscanError):
+            matcher.numbers(b"de12 a.b")
+
+
+def test_a_database_that_cannot_be_loaded_redacts(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text that could not be scanned is not taken for one in which nothing is found."""
+    engine = make_engine([], AllowList({}), tmp_path / "cache", VIEWERS, policy.common_words)
+    assert engine.find_spans(["nothing"]) == [[]]
+    engine = make_engine([], AllowList({}), tmp_path / "cache", VIEWERS, policy.common_words)
+    monkeypatch.setattr(os, "pread", lambda *_: b"")
+    assert engine.find_spans(["nothing"]) == [None]
 
 
 def test_old_files_leave_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every change of a pattern makes new files; those of long ago go."""
-    monkeypatch.setattr(scan, "_FILES_MAX", 2)
+    monkeypatch.setattr(cache_files, "_FILES_MAX", 2)
     cache = tmp_path / "cache"
     for number in range(4):
         make_matchers([[ScanPattern(f"key{number}")]], cache)

@@ -48,7 +48,8 @@ HEAVY = """
 import sys, threading, time
 def look():
     time.sleep(4)
-    print("heavy:", sorted({"chdb", "pandas", "pyarrow", "clickhouse_connect"} & set(sys.modules)), flush=True)
+    heavy = {"chdb", "pandas", "pyarrow", "clickhouse_connect", "faker", "spacy"}
+    print("heavy:", sorted(heavy & set(sys.modules)), flush=True)
 threading.Thread(target=look, daemon=True).start()
 sys.argv[1:] = ["worker"]
 from pipeline.cli import main

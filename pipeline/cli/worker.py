@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.allocator import tune_allocator
 from pipeline.cli import edge
 from pipeline.coarsen import day_of
 from pipeline.config import Settings
@@ -33,6 +34,7 @@ def worker_command(
     """
     from pipeline.worker.process import Job, serve  # noqa: PLC0415 - Faust takes a second to import
 
+    tune_allocator()
     settings = edge.settings({"instance_id": instance})
     policy = edge.policy_of(settings)
     if check:

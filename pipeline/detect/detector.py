@@ -32,6 +32,8 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
         PolicyError: the policy names what there is not.
     """
     table = EntityTable.from_json(policy.entities)
+    # First, for what it takes to read them is free again for what comes then.
+    names = [Names.from_json(policy.names, policy.common_words)] if table.entities["PERSON"].enabled else []
     rules = rules_from_json(policy.rules)
     for rule in rules:
         if rule.entity not in table.entities:
@@ -40,7 +42,7 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
     finders: list[Finder] = [
         *(recognizer for recognizer in recognizers if not recognizer.rule.yields),
         *(rule for rule in rules if table.entities[rule.entity].enabled),
-        *([Names.from_json(policy.names, policy.common_words)] if table.entities["PERSON"].enabled else ()),
+        *names,
         Columns(*(_enabled(heads, table) for heads in (policy.body.secret_keys, policy.body.column_heads))),
         *(recognizer for recognizer in recognizers if recognizer.rule.yields),
     ]

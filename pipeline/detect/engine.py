@@ -9,7 +9,7 @@ from pipeline.detect import seams
 from pipeline.detect.allow import AllowList
 from pipeline.detect.budget import Allowance, Cost
 from pipeline.detect.gates import Finder, Range
-from pipeline.detect.memory import TEXTS_MAX, Asked, Found, Memory, Parts, key_of
+from pipeline.detect.memory import NOTHING, TEXTS_MAX, Asked, Found, Memory, Parts, key_of
 from pipeline.detect.own import find_own
 from pipeline.detect.sieve import Sieve
 from pipeline.detect.spans import OwnIdentifier, Span
@@ -115,7 +115,8 @@ class Engine:
             for span in self._find_as_is(view.text, list(self._asked(view.text)), allowance):
                 spans.add(_in_original(view, span))
         cost = Cost(allowance.cost.enhanced - before.enhanced, allowance.cost.dear - before.dear)
-        return Found(tuple(sorted(spans)), tuple(viewing), cost)
+        found = Found(tuple(sorted(spans)), tuple(viewing), cost)
+        return NOTHING if found == NOTHING else found
 
     def _find_own_in_views(self, text: str, viewing: Asked, own: Sequence[OwnIdentifier]) -> list[Span]:
         views = list(self._views(text, viewing))

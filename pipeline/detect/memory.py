@@ -39,6 +39,10 @@ class Found(NamedTuple):
     cost: Cost = Cost()
 
 
+NOTHING = Found((), ())
+"""What is found in most texts; one for all of them, or they take several MB."""
+
+
 class Memory:
     """Remembers what was found in the last texts. Safe for threads.
 

@@ -6,22 +6,19 @@ automaton is small: see `pipeline.detect.loosen`.
 
 What is scanned for, and in which form text beyond ASCII is read: see `pipeline.detect.sieve`.
 
-Compiling takes seconds; the result is kept in a cache folder, under a name made of its patterns and of Hyperscan's
-version. A database from elsewhere can take over the process that loads it, so a folder or file that others can write
-to is not read.
+Compiling takes seconds; the result is kept in a cache folder (`pipeline.detect.cache`), under a name made of its
+patterns and of Hyperscan's version. From there a database is loaded when it is first asked.
 """
 
-import hashlib
 import os
 import re
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
+from pipeline.detect.cache import cache_path, open_private, write_private
 from pipeline.detect.loosen import fit_bytes, fit_wide_bytes, loosen
 
 FLAGS = {"i": "CASELESS", "m": "MULTILINE", "s": "DOTALL"}
@@ -32,8 +29,6 @@ _CASES: Mapping[str, str | int | None] = {"\u0130": "I", "\u0131": "i", "\u017f"
 _CASES_UTF8 = tuple((wide.encode(), str(plain).encode()) for wide, plain in _CASES.items())
 _CASELESS = re.compile(r"\(\?[a-z]*i")
 _SIZE_BYTES = 8
-_FILES_MAX = 64
-"""So many files stay in the cache, the newest: a policy has about five."""
 
 
 Form = Literal["bytes", "wide bytes", "unicode"]
@@ -55,8 +50,13 @@ class ScanPattern(NamedTuple):
 class Matcher:
     """A database of patterns. Not safe for threads: they share its scratch, and what it found last."""
 
-    def __init__(self, database: Any) -> None:
-        self._scan = database.scan
+    def __init__(self, load: Callable[[], Any]) -> None:
+        """Take what loads the database, for when the first text comes.
+
+        There are a thousand, of which traffic asks a third; a scratch takes 40 KB and cannot be shared.
+        """
+        self._load = load
+        self._scan = self._scan_first
         self._found: list[int] = []
         append = self._found.append
 
@@ -69,10 +69,22 @@ class Matcher:
         """Return the numbers of the patterns that may match in what `to_bytes` made of a text, each once.
 
         The list is the matcher's own, and is filled anew by the next call.
+
+        Raises:
+            Exception: the database cannot be read any more; what the text holds is not known.
         """
         self._found.clear()
         self._scan(data, match_event_handler=self._on_match)
         return self._found
+
+    def _scan_first(self, data: bytes, *, match_event_handler: Callable[..., None]) -> None:
+        database = self._load()
+        if database.scratch is None:
+            import hyperscan  # noqa: PLC0415 - as below
+
+            database.scratch = hyperscan.Scratch(database)
+        self._scan = database.scan
+        self._scan(data, match_event_handler=match_event_handler)
 
     def __repr__(self) -> str:
         return "Matcher()"
@@ -122,11 +134,14 @@ def make_matchers(
 
     key = [tuple(group) for group in groups], form
     path = cache_path(cache_dir, "db", (getattr(hyperscan, "__version__", ""), key))
-    databases = _unpacked(hyperscan, read_private(path), len(groups))
-    if databases is None:
+    loaders = _kept(hyperscan, path, len(groups))
+    if loaders is None:
         databases = [_compile(hyperscan, group, form) if group else None for group in groups]
         write_private(path, _packed(hyperscan, databases))
-    return [None if database is None else Matcher(database) for database in databases]
+        # As kept they need no memory until they are asked for; where nothing can be kept, these stay.
+        loaders = _kept(hyperscan, path, len(groups))
+        loaders = loaders or [database and partial(_itself, database) for database in databases]
+    return [load and Matcher(load) for load in loaders]
 
 
 def _packed(hyperscan: Any, databases: Sequence[Any]) -> bytes:
@@ -134,26 +149,34 @@ def _packed(hyperscan: Any, databases: Sequence[Any]) -> bytes:
     return b"".join(len(one).to_bytes(_SIZE_BYTES, "big") + one for one in saved)
 
 
-def _unpacked(hyperscan: Any, saved: bytes | None, count: int) -> list[Any] | None:
-    """Return the databases; None for what was made for another processor or version, or is no such file."""
-    if saved is None:
+def _kept(hyperscan: Any, path: Path | None, count: int) -> list[Callable[[], Any] | None] | None:
+    """Return what loads each database of a file; None for what another processor or version made, or no such file."""
+    file = open_private(path)
+    if file is None:
         return None
-    databases, place = [], 0
-    for _ in range(count):
-        size = int.from_bytes(saved[place : place + _SIZE_BYTES], "big")
-        place += _SIZE_BYTES
-        one = saved[place : place + size]
-        place += size
-        if place > len(saved):
-            return None
-        try:
-            database = hyperscan.loadb(one, hyperscan.HS_MODE_BLOCK) if size else None
-            if database is not None:
-                database.scratch = hyperscan.Scratch(database)
-        except hyperscan.HyperscanError:
-            return None
-        databases.append(database)
-    return databases if place == len(saved) else None
+    loaders: list[Callable[[], Any] | None] = []
+    place, end = 0, os.fstat(file.fileno()).st_size
+    with suppress(hyperscan.HyperscanError, OSError):
+        for _ in range(count):
+            size = int.from_bytes(os.pread(file.fileno(), _SIZE_BYTES, place), "big")
+            place += _SIZE_BYTES
+            if place + size > end:
+                return None
+            load = partial(_load, hyperscan, file, place, size) if size else None
+            if load:
+                load()  # to see now that it can be; it is loaded again when it is needed
+            loaders.append(load)
+            place += size
+        return loaders if place == end else None
+    return None
+
+
+def _load(hyperscan: Any, file: BinaryIO, place: int, size: int) -> Any:
+    return hyperscan.loadb(os.pread(file.fileno(), size, place), hyperscan.HS_MODE_BLOCK)
+
+
+def _itself(database: Any) -> Any:
+    return database
 
 
 def relocatable(patterns: Sequence[ScanPattern]) -> list[bool]:
@@ -191,51 +214,3 @@ def _prepared(pattern: ScanPattern, form: Form) -> tuple[str, set[str]]:
         return fit_wide_bytes(text, is_caseless="i" in pattern.flags or bool(_CASELESS.search(text))), names
     # A class of letters beyond ASCII is one of letters only when the pattern is read as UTF-8.
     return (fit_bytes(text), names) if text.isascii() else (text, names | {"UTF8"})
-
-
-@cache
-def _code_digest() -> str:
-    """Return a digest of the code that decides what is made of patterns: other code makes other files."""
-    digest = hashlib.sha256()
-    for name in ("gates", "literals", "loosen", "scan", "traits"):
-        with suppress(OSError):
-            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-    return digest.hexdigest()
-
-
-def cache_path(cache_dir: Path | None, kind: str, key: object) -> Path | None:
-    """Return where something is kept that is made of the key alone; None for nowhere."""
-    if cache_dir is None:
-        return None
-    content = repr((_code_digest(), key))
-    return cache_dir / f"scan-{hashlib.sha256(content.encode()).hexdigest()[:32]}.{kind}"
-
-
-def read_private(path: Path | None) -> bytes | None:
-    """Return a file that only its owner, who runs this process, can have written; else None."""
-    if path is None:
-        return None
-    try:
-        for place in (path.parent, path):
-            status = place.stat()
-            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return None
-        return path.read_bytes()
-    except OSError:
-        return None
-
-
-def write_private(path: Path | None, data: bytes) -> None:
-    """Write a file whole or not at all; a cache that cannot be written costs time, nothing else."""
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(path)
-        made = sorted(path.parent.glob("scan-*"), key=lambda one: one.stat().st_mtime)
-        for old in made[:-_FILES_MAX]:
-            old.unlink(missing_ok=True)
-    except OSError:
-        return

@@ -13,9 +13,11 @@ first, and then, with its digits and spaces made those of ASCII, as bytes throug
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
+from pipeline.detect.cache import cache_path, read_private, write_private
 from pipeline.detect.gates import Alternative, ScanPlan, plan_scan
 from pipeline.detect.literals import Told, tell
 from pipeline.detect.loosen import is_wide
@@ -23,13 +25,10 @@ from pipeline.detect.scan import (
     MARKER,
     Matcher,
     ScanPattern,
-    cache_path,
     make_matchers,
     plain,
-    read_private,
     relocatable,
     to_bytes,
-    write_private,
 )
 from pipeline.detect.traits import needs_wide
 
@@ -38,7 +37,7 @@ class Sieve:
     """The scans in front of finders. Safe for threads, which take turns.
 
     Attributes:
-        plan: what is scanned for.
+        plan: what hits of the scans open; without the patterns.
         always: numbers of the finders that cannot be scanned for, and are to look at every text.
     """
 
@@ -57,7 +56,8 @@ class Sieve:
             known = [() if finder in refused else gate for finder, gate in enumerate(known)]
             plan = plan_scan(known, told)
             groups, close = _closely(plan, cache_dir)
-        self.plan = plan
+        # Tens of thousands of patterns, which only the databases need from here on.
+        self.plan = replace(plan, first=(), digits=())
         self.always = [finder for finder, gate in enumerate(known) if not gate]
         self._groups = groups
         self._masks = [sum(1 << number for number in group) for group in groups]

@@ -1,0 +1,80 @@
+"""Files that cost seconds to make: compiled databases, and what is told of patterns.
+
+They are kept in a cache folder under names made of their contents' sources. A database from elsewhere can take over
+the process that loads it, so a folder or file that others can write to is not read.
+"""
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO
+
+_FILES_MAX = 64
+"""So many files stay in the cache, the newest: a policy has about five."""
+
+
+@cache
+def _code_digest() -> str:
+    """Return a digest of the code that decides what is made of patterns: other code makes other files."""
+    digest = hashlib.sha256()
+    for name in ("gates", "literals", "loosen", "scan", "traits"):
+        with suppress(OSError):
+            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def cache_path(cache_dir: Path | None, kind: str, key: object) -> Path | None:
+    """Return where something is kept that is made of the key alone; None for nowhere."""
+    if cache_dir is None:
+        return None
+    content = repr((_code_digest(), key))
+    return cache_dir / f"scan-{hashlib.sha256(content.encode()).hexdigest()[:32]}.{kind}"
+
+
+def open_private(path: Path | None) -> BinaryIO | None:
+    """Open a file that only its owner, who runs this process, can have written; else return None.
+
+    Whatever becomes of its name, the file stays what it was: files are made anew, never written again.
+    """
+    if path is None:
+        return None
+    with suppress(OSError):
+        file = path.open("rb", buffering=0)
+        if all(_is_private(status) for status in (path.parent.stat(), os.fstat(file.fileno()))):
+            return file
+        file.close()
+    return None
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def read_private(path: Path | None) -> bytes | None:
+    """Return the contents of such a file; else None."""
+    file = open_private(path)
+    if file is None:
+        return None
+    with file, suppress(OSError):
+        return file.read()
+    return None
+
+
+def write_private(path: Path | None, data: bytes) -> None:
+    """Write a file whole or not at all; a cache that cannot be written costs time, nothing else."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
+        made = sorted(path.parent.glob("scan-*"), key=lambda one: one.stat().st_mtime)
+        for old in made[:-_FILES_MAX]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        return
