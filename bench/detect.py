@@ -25,8 +25,10 @@ from stock_presidio import Stock  # noqa: E402
 
 from pipeline.anonymize import Admission, make_core, process  # noqa: E402
 from pipeline.cli.edge import cache_dir, settings, tune_collector  # noqa: E402
+from pipeline.detect import sieve  # noqa: E402
 from pipeline.detect.detector import make_detector  # noqa: E402
 from pipeline.detect.engine import Engine  # noqa: E402
+from pipeline.detect.gates import Alternative, ScanPlan, Told  # noqa: E402
 from pipeline.detect.recognizer import Recognizer  # noqa: E402
 from pipeline.detect.scan import Matcher, make_matchers, to_bytes  # noqa: E402
 from pipeline.detect.spans import Span  # noqa: E402
@@ -74,9 +76,21 @@ def conversations(batches: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[text for turn in talk[: last + 1] for text in turn] for talk in talks for last in range(TURNS)]
 
 
-def scan_for_all(engine: Engine, cache: Path | None) -> Matcher:
+def keep_plans() -> list[ScanPlan]:
+    """Have what is planned to be scanned for kept from now on: an engine lets go of its patterns."""
+    kept: list[ScanPlan] = []
+    make = sieve.plan_scan
+
+    def plan_scan(gates: Sequence[Sequence[Alternative]], told: Callable[[str], Told]) -> ScanPlan:
+        kept.append(make(gates, told))
+        return kept[-1]
+
+    sieve.plan_scan = plan_scan
+    return kept
+
+
+def scan_for_all(plan: ScanPlan, cache: Path | None) -> Matcher:
     """Return one database of the patterns of all finders, as they are: what Hyperscan alone would cost."""
-    plan = engine._sieve.plan
     patterns = [way.pattern for way in plan.ways if way.pattern]
     literals = [pattern for pattern in plan.first if pattern.regex.endswith(" ") and not pattern.flags]
     (matcher,) = make_matchers([[*dict.fromkeys(patterns), *literals]], cache)
@@ -85,14 +99,14 @@ def scan_for_all(engine: Engine, cache: Path | None) -> Matcher:
     return matcher
 
 
-def sides(engine: Engine, cache: Path | None) -> dict[str, Find]:
+def sides(engine: Engine, plan: ScanPlan, cache: Path | None) -> dict[str, Find]:
     """Return what is compared, by name."""
     from datafog.processing.text_processing.regex_annotator import RegexAnnotator  # noqa: PLC0415 - only here
 
     logging.disable(logging.WARNING)
     stock = Stock([finder for finder in engine._finders if isinstance(finder, Recognizer)])
     annotator = RegexAnnotator()
-    one_scan = scan_for_all(engine, cache)
+    one_scan = scan_for_all(plan, cache)
     return {
         "lethe": engine.find_spans,
         "its scans alone": lambda texts: [engine._sieve.finders(text) for text in texts],
@@ -163,9 +177,10 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     policy, cache = load_policy(), cache_dir(settings())
+    plans = keep_plans()
     engine = make_detector(policy, cache)
     resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    finds = sides(engine, cache)
+    finds = sides(engine, plans[-1], cache)
     tune_collector()
     clean = [[document.text] for document in load_labelled(BENIGN)]
     for find in finds.values():

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import SinkUnavailable
@@ -11,6 +10,7 @@ from pipeline.worker.route import Outgoing, partition_of
 
 TARGET_BYTES = 512 * 1024
 """A batch is sent when it has grown to this; a record that is larger goes alone."""
+_TURN_S = 1.0
 
 
 class Delivery:
@@ -45,16 +45,22 @@ class Delivery:
             if count is None:
                 count = counts[record.topic] = await self._partitions(producer, record.topic)
             groups[record.topic, partition_of(record.key, count)].append(record)
-        acknowledged: list[asyncio.Future[Any]] = []
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience_s):
-                # One at a time: aiokafka counts the time double for whoever waits second for a partition's place.
-                async with self._sending:
-                    for (topic, partition), group in groups.items():
-                        await self._send(producer, topic, partition, group, acknowledged)
-                await asyncio.gather(*acknowledged)
-                return
+        sending = asyncio.ensure_future(self._send_all(producer, groups))
+        try:
+            await _wait(sending, self._patience_s)
+            if sending.done():
+                return sending.result()
+        finally:
+            sending.cancel()
         raise SinkUnavailable(f"no acknowledgement within {self._patience_s:g} s (LETHE_DELIVERY_S)")
+
+    async def _send_all(self, producer: Any, groups: Mapping[tuple[str, int], Sequence[Outgoing]]) -> None:
+        acknowledged: list[asyncio.Future[Any]] = []
+        # One at a time: aiokafka counts the time double for whoever waits second for a partition's place.
+        async with self._sending:
+            for (topic, partition), group in groups.items():
+                await self._send(producer, topic, partition, group, acknowledged)
+        await asyncio.gather(*acknowledged)
 
     async def _partitions(self, producer: Any, topic: str) -> int:
         partitions = await producer.partitions_for(topic)
@@ -74,6 +80,17 @@ class Delivery:
                 _append(builder, record)
         builder.close()
         acknowledged.append(await producer.send_batch(builder, topic, partition=partition))
+
+
+async def _wait(sending: asyncio.Future[None], patience_s: float) -> None:
+    """Wait until something is done, or for so long, counted in turns of the loop.
+
+    One event of 16 MiB takes the loop for half a minute and more. An acknowledgement that came meanwhile is not late.
+    """
+    while patience_s > 0 and not sending.done():
+        turn_s = min(_TURN_S, patience_s)
+        await asyncio.wait({sending}, timeout=turn_s)
+        patience_s -= turn_s
 
 
 def _append(builder: Any, record: Outgoing) -> bool:
