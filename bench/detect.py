@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import orjson
 
@@ -25,10 +26,10 @@ from stock_presidio import Stock  # noqa: E402
 
 from pipeline.anonymize import Admission, make_core, process  # noqa: E402
 from pipeline.cli.edge import cache_dir, settings, tune_collector  # noqa: E402
-from pipeline.detect import sieve  # noqa: E402
 from pipeline.detect.detector import make_detector  # noqa: E402
 from pipeline.detect.engine import Engine  # noqa: E402
-from pipeline.detect.gates import Alternative, ScanPlan, Told  # noqa: E402
+from pipeline.detect.gates import Alternative, ScanPlan, plan_scan  # noqa: E402
+from pipeline.detect.literals import Told  # noqa: E402
 from pipeline.detect.recognizer import Recognizer  # noqa: E402
 from pipeline.detect.scan import Matcher, make_matchers, to_bytes  # noqa: E402
 from pipeline.detect.spans import Span  # noqa: E402
@@ -76,17 +77,16 @@ def conversations(batches: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[text for turn in talk[: last + 1] for text in turn] for talk in talks for last in range(TURNS)]
 
 
-def keep_plans() -> list[ScanPlan]:
-    """Have what is planned to be scanned for kept from now on: an engine lets go of its patterns."""
-    kept: list[ScanPlan] = []
-    make = sieve.plan_scan
+def make_with_plan(policy: Policy, cache: Path | None) -> tuple[Engine, ScanPlan]:
+    """Return the engine, and what it scans for, which it lets go of."""
+    plans: list[ScanPlan] = []
 
-    def plan_scan(gates: Sequence[Sequence[Alternative]], told: Callable[[str], Told]) -> ScanPlan:
-        kept.append(make(gates, told))
-        return kept[-1]
+    def keep(gates: Sequence[Sequence[Alternative]], told: Callable[[str], Told]) -> ScanPlan:
+        plans.append(plan_scan(gates, told))
+        return plans[-1]
 
-    sieve.plan_scan = plan_scan
-    return kept
+    with patch("pipeline.detect.sieve.plan_scan", keep):
+        return make_detector(policy, cache), plans[-1]
 
 
 def scan_for_all(plan: ScanPlan, cache: Path | None) -> Matcher:
@@ -177,10 +177,9 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     policy, cache = load_policy(), cache_dir(settings())
-    plans = keep_plans()
-    engine = make_detector(policy, cache)
+    engine, plan = make_with_plan(policy, cache)
     resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    finds = sides(engine, plans[-1], cache)
+    finds = sides(engine, plan, cache)
     tune_collector()
     clean = [[document.text] for document in load_labelled(BENIGN)]
     for find in finds.values():
