@@ -122,9 +122,9 @@ class Site:
         rotate_keyfile(self.bench.folder / "keys.json", now_ms(), valid_from_ms, lead_ms=0)
         time.sleep((valid_from_ms - now_ms()) / 1000)
 
-    def workers(self, count: int) -> list[Worker]:
+    def workers(self, count: int, *, is_blind: bool = True) -> list[Worker]:
         """Start workers, and wait until each is a member."""
-        started = [self.bench.worker(code=BLIND + "main()") for _ in range(count)]
+        started = [self.bench.worker(code=BLIND + "main()" if is_blind else "") for _ in range(count)]
         for worker in started:
             worker.wait_assigned()
         return started
@@ -327,7 +327,7 @@ def main() -> None:
     size = Size(**vars(parser.parse_args()))
     with running() as cluster, tempfile.TemporaryDirectory() as folder:
         site = Site(Bench(cluster, Path(folder), "rights.").prepare(4))
-        workers = site.workers(2)
+        workers = site.workers(2, is_blind=False)
         with ending(workers):
             run_end_to_end(site, size)
             assert [worker.stop() for worker in workers] == [0, 0]
