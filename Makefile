@@ -5,7 +5,7 @@ V := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 
-.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos broker lock format clean
+.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker lock format clean
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -48,6 +48,11 @@ bench-worker: $(STAMP) $(BENCH_STAMP)
 # ARGS="--seconds 60 --rate 300 --seed 7"
 chaos: $(STAMP)
 	$(V)/python bench/chaos.py $(ARGS)
+
+# Twenty erasures among 50,000 events of 200 accounts, while events flow and the archive is killed; row by row.
+# ARGS="--events 5000 --erasures 3"
+rights: $(STAMP)
+	$(V)/python tests/rights_harness.py $(ARGS)
 
 # A real Kafka broker for trying things, in the foreground; Ctrl-C ends it.
 # ARGS="--port 9093 --brokers 3 --data FOLDER --quick"
