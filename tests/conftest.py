@@ -1,7 +1,8 @@
 """Shared fixtures: the shipped policy, fixed keys, the real detector, and a core made of them."""
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.detect.detector import make_detector
 from pipeline.detect.spans import Detector, Span
 from pipeline.keys.keyring import KeyEpoch, Keyring
 from pipeline.policy.load import Policy, load_policy
+from pipeline.store import open_store
 
 RECEIVED_AT = "2026-11-23T10:00:00.123Z"
 RECEIVED_AT_MS = 1_795_428_000_123
@@ -44,6 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_on_a_broker(item: pytest.Item) -> bool:
     return any(part in item.path.stem for part in _ON_A_BROKER)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One chdb folder for the module, held open: starting the engine takes a second, a database in it nothing."""
+    path = tmp_path_factory.mktemp("chdb") / "store"
+    with open_store(f"chdb:{path}", now_ms=time.time_ns() // 1_000_000, database="held"):
+        yield path
 
 
 class NoDetector:

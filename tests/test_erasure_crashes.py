@@ -96,14 +96,6 @@ class Kills:
         return watched
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One chdb folder for the module, held open."""
-    path = tmp_path_factory.mktemp("chdb") / "store"
-    with open_store(f"chdb:{path}", now_ms=NOW_MS, database="held"):
-        yield path
-
-
 @pytest.fixture
 def store(folder: Path) -> Iterator[Store]:
     """Return an empty store."""

@@ -43,14 +43,6 @@ GAUGES = "lethe_retention_"
 _MASK_THE_FIRST = "DELETE FROM operational_rows WHERE endsWith(request_id, '1')"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One chdb folder for the module, held open."""
-    path = tmp_path_factory.mktemp("chdb") / "store"
-    with open_store(f"chdb:{path}", now_ms=NOW_MS, database="held"):
-        yield path
-
-
 @pytest.fixture
 def store(folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """Return a store on a database of the test's own, where nobody waits long for what will not come."""

@@ -54,14 +54,6 @@ def core(policy: Policy) -> Core:
     return make_core(policy, NoDetector(), KEYS)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One chdb folder for the module, held open."""
-    path = tmp_path_factory.mktemp("chdb") / "store"
-    with open_store(f"chdb:{path}", now_ms=NOW_MS, database="held"):
-        yield path
-
-
 @pytest.fixture
 def store(folder: Path, policy: Policy, core: Core, events: list[dict[str, Any]]) -> Iterator[Store]:
     """Return a store that has all events."""

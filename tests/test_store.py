@@ -22,14 +22,6 @@ from pipeline.store.bounds import due_before_ms, hold_ms
 Opener = Callable[..., Store]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One chdb folder for the module, held open: starting the engine takes a second, a database in it nothing."""
-    path = tmp_path_factory.mktemp("chdb") / "store"
-    with open_store(f"chdb:{path}", now_ms=NOW_MS, database="held"):
-        yield path
-
-
 @pytest.fixture
 def opened(folder: Path, request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Open the module's folder, on a database of the test's own."""

@@ -34,14 +34,6 @@ REFERRING = ("account", "api_key", "client_network", "client_ip")
 CONTENT, OPERATIONAL = (make_table(SINKS[name], SCHEMAS[SINKS[name].schema]) for name in ("content", "operational"))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One chdb folder for the module, held open."""
-    path = tmp_path_factory.mktemp("chdb") / "store"
-    with open_store(f"chdb:{path}", now_ms=NOW_MS, database="held"):
-        yield path
-
-
 @pytest.fixture
 def store(folder: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
     """Return a database of the test's own: events 1 to 40, of which every fourth is the account's that goes."""

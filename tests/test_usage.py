@@ -41,14 +41,6 @@ TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 Row = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One chdb folder for the module, held open."""
-    path = tmp_path_factory.mktemp("chdb") / "store"
-    with open_store(f"chdb:{path}", now_ms=NOW_MS, database="held"):
-        yield path
-
-
 @pytest.fixture
 def store(folder: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
     """Return a store on a database of the test's own."""
