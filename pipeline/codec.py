@@ -5,7 +5,7 @@ through the standard library, because valid traffic is never refused for an oddi
 """
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -206,3 +206,16 @@ def _has_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield every text of a decoded body, names of members included, in order. Not recursive: a body may be deep."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            waiting.extend(part for member in reversed(one.items()) for part in reversed(member))
+        elif isinstance(one, list):
+            waiting.extend(reversed(one))

@@ -11,8 +11,9 @@ from kafka_broker import Cluster, make_topic
 from test_archive_broker import PARTITIONS, SINKS, SIZE, Place
 
 from pipeline.anonymize import Admission, Core, process
+from pipeline.codec import texts_of
 from pipeline.policy.files import default_schemas_dir
-from pipeline.proof.witness import Rule, Witness, texts_of
+from pipeline.proof.witness import Rule, Witness
 from pipeline.records import Source
 
 LEFT = "tora.lie@mail.example.org"

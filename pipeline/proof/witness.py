@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.codec import texts_of
 from pipeline.detect.allow import AllowList
 from pipeline.detect.checksums import has_checksum, is_check
 from pipeline.detect.node import Node
@@ -63,20 +64,6 @@ class Witness:
             for rule in self.rules:
                 found[rule.entity] += sum(not self._allow.holds(rule.entity, one) for one in rule.values_in(text))
         return +found
-
-
-def texts_of(value: Any) -> Iterator[str]:
-    """Yield every string of a JSON value, keys included, without recursion: a body may be deep."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            yield from one
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
 
 
 def _rule(entity: str, node: Node) -> Rule:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from pipeline.codec import texts_of
 from pipeline.rights.term import Find
 from pipeline.seal import Opener
 from pipeline.store.client import Store
@@ -72,16 +73,3 @@ class Search:
                 end = min(place[1], place[0] + _TERM_CHARS_MAX) + _AROUND_CHARS
                 return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
         return None
-
-
-def texts_of(value: Any) -> Iterator[str]:
-    """Yield every text of a decoded body, names of members included, in order."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            waiting.extend(part for member in reversed(one.items()) for part in reversed(member))
-        elif isinstance(one, list):
-            waiting.extend(reversed(one))
