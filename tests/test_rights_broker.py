@@ -16,14 +16,14 @@ from pipeline.store import open_store
 from pipeline.topics.admin import TopicAdmin
 
 NOBODY, LATE, LIMITED = 1, 2, 3
-# A worker that computes for half a second on each event.
+# A worker that computes for a tenth of a second on each event.
 SLOW = f"""
 {BLIND}
 import time
 import pipeline.worker.slices as slices
 process = slices.process
 def slow(*arguments):
-    time.sleep(0.5)
+    time.sleep(0.1)
     return process(*arguments)
 slices.process = slow
 main()
@@ -128,8 +128,8 @@ def test_a_worker_without_its_group_sends_nothing_any_more(broker: Cluster, tmp_
     worker = site.bench.worker(code=SLOW)
     with ending(worker):
         worker.wait_assigned()
-        site.bench.send([Sent().add(number, LIMITED) for number in range(20)])
-        wait_until(lambda: bool(sum(site.bench.ends("content").values())))
+        site.bench.send([Sent().add(number, LIMITED) for number in range(600)])  # a minute of work
+        wait_until(lambda: bool(site.bench.committed().get(0)))  # without a commit, nobody knows that it is their group
         worker.signal(signal.SIGSTOP)
         done = site.restrict(account_name(LIMITED), "--wait-s", "20")
         assert done.returncode == 0, done.stderr

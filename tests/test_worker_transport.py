@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from worker_harness import ROOT
 from pipeline.errors import SinkUnavailable
 from pipeline.worker.client_thread import ConsumerThread
 from pipeline.worker.delivery import Delivery
+from pipeline.worker.ending import ask_briefly
 from pipeline.worker.route import Outgoing
 from pipeline.worker.transport import Consumer
 from pipeline.worker.watermark import Ledger
@@ -159,3 +161,11 @@ def test_a_process_ends_although_nobody_reads_why(code: str) -> None:
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, timeout=30, check=False, capture_output=True)  # noqa: S603 - ours
     assert done.returncode == 7
+
+
+def test_what_is_asked_at_the_end_does_not_hold_it_up() -> None:
+    """A better reason is told when it is found in time, and otherwise the one that is known."""
+    silent = threading.Event()
+    assert ask_briefly(lambda: "the topic is gone", "no answer") == "the topic is gone"
+    assert ask_briefly(lambda: str(silent.wait(60)), "no answer", 0.05) == "no answer"
+    silent.set()

@@ -93,6 +93,7 @@ class Bench:
             "LETHE_SESSION_S": str(SESSION_S),
             "LETHE_METRICS_PORT": "0",
             "PYTHONPATH": str(ROOT),
+            "PYTHONFAULTHANDLER": "1",
             **self.settings,
             **more,
         }
@@ -280,7 +281,12 @@ class Worker:
 
     def wait(self, patience_s: float = 60.0) -> int:
         """Wait until it ends by itself, and return its exit code."""
-        return self.process.wait(patience_s)
+        try:
+            return self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # Python then prints where each thread is
+            self.process.wait()
+        raise AssertionError(f"did not end within {patience_s:g} s: {self.said()[-4000:]}")
 
 
 @contextmanager

@@ -31,6 +31,21 @@ def explain(error: BaseException, brokers: str) -> tuple[str, int]:
     return f"internal error: {describe(error)}; please report it", EXIT_BUG
 
 
+def ask_briefly(ask: Callable[[], str], otherwise: str, patience_s: float = LAST_WORDS_S) -> str:
+    """Return what an asker finds out, or another text when that takes too long: brokers that are silent stop no end.
+
+    Args:
+        ask: finds out, in a thread of its own.
+        otherwise: what is known without it.
+        patience_s: how long it may take.
+    """
+    found = [otherwise]
+    asking = threading.Thread(target=lambda: found.insert(0, ask()), daemon=True)
+    asking.start()
+    asking.join(patience_s)
+    return found[0]
+
+
 def end_process(text: str, code: int, log: Callable[[str], None], clean: Callable[[], None]) -> NoReturn:
     """Say why, tidy up, and end this process without running anything else of it, whatever happens on the way.
 

@@ -24,7 +24,7 @@ from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import Policy
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.live import LiveTopic
-from pipeline.worker.ending import EXIT_FAILED, end_process, explain
+from pipeline.worker.ending import EXIT_FAILED, ask_briefly, end_process, explain
 from pipeline.worker.logs import listen_to_libraries
 from pipeline.worker.parts import Parts
 from pipeline.worker.preflight import require_topics
@@ -116,7 +116,8 @@ def serve(job: Job) -> None:
 
         def end(error: BaseException) -> NoReturn:
             text, code = explain(error, settings.brokers)
-            end_process(_sharpen(text, error, settings, policy), code, job.log, tidy)
+            told = ask_briefly(lambda: _sharpen(text, error, settings, policy), text)
+            end_process(told, code, job.log, tidy)
 
         parts = Parts(
             settings=settings,
