@@ -19,7 +19,7 @@ from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, Source
 from pipeline.rights.erase import Named, Operational, StoreEraser
 from pipeline.store import Store, open_store
-from pipeline.store.erasure import find_tombstones, last_tombstone
+from pipeline.store.erasure import add_tombstones, ensure_tombstones, find_tombstones, last_tombstone
 from pipeline.store.intake import Records
 from pipeline.suppress import Action, ControlRecord, Subject, Suppressions
 
@@ -138,14 +138,25 @@ def test_a_run_that_was_killed_leaves_no_content_that_nothing_names(
     assert shown(store) == ([1], [1])
 
 
+@pytest.mark.parametrize("is_first", [True, False])
 def test_what_is_taken_out_between_two_look_ups_is_not_inserted(
-    store: Store, policy: Policy, target: StoreTarget, made: Callable[..., Records], monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    policy: Policy,
+    target: StoreTarget,
+    made: Callable[..., Records],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_first: bool,
 ) -> None:
-    """A record that is there comes again, and an erasure passes between the first look-up of the writer and the next.
+    """A record that is there comes again, and an erasure passes after the writer has looked up what is stored.
 
-    Stored rows are looked up first: had tombstones been, then neither they nor the row would have been seen.
+    Then its tombstones are looked up, where the store had some: had they been first, then neither they nor the row
+    would have been seen. Before the first erasure of a store there are none to look up, and the record is a repeat.
     """
     target.write(made())
+    if not is_first:
+        ensure_tombstones(store, policy.sinks["content"].retention_ms)
+        add_tombstones(store, ["somebody's"], NOW_MS, is_whole=True)
     looked: list[str] = []
 
     def between(name: str, look: Callable[..., Any]) -> Callable[..., Any]:
@@ -162,8 +173,8 @@ def test_what_is_taken_out_between_two_look_ups_is_not_inserted(
         module = f"pipeline.store.intake.{name}"
         monkeypatch.setattr(module, between(name, getattr(__import__("pipeline.store.intake", fromlist=[""]), name)))
     report = target.write(made())
-    assert len(looked) == 2
-    assert (report["content"].inserted, report["content"].erased) == (0, 2)
+    assert looked == ["find_records", "find_tombstones"][: 1 if is_first else 2]
+    assert (report["content"].inserted, report["content"].erased) == (0, 0 if is_first else 2)
     assert shown(store) == ([1], [1])
 
 

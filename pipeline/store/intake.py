@@ -125,9 +125,9 @@ class RecordWriter:
         ids = [str(entry.key[0]) for entry in (*content, *operational)]
         seen = last_tombstone(self._store)
         # First what is stored, then tombstones; an erasure writes these before it takes anything out. So of a record
-        # that it takes out between the two, the tombstone is seen.
+        # that it takes out between the two, the tombstone is seen. The first tombstones of all are seen at the end.
         in_content, in_operational = find_records(self._store, (self._content, self._operational), ids)
-        if ids and last_tombstone(self._store):
+        if ids and seen:
             tombstones = self._tombstones(ids)
             content = _unerased(content, tombstones, reports["content"])
             whole = {request_id for request_id, is_whole in tombstones.items() if is_whole}
