@@ -5,6 +5,7 @@ Import `confluent_kafka` late: the peers' packages are put on the path by the sc
 
 import importlib
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from peer import COMPRESSION, RECORD_BYTES_MAX
@@ -31,11 +32,11 @@ class Producer:
         )
         self._failure: Any = None
 
-    def send(self, topic: str, key: bytes, value: bytes) -> None:
+    def send(self, topic: str, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """Queue one record; wait while the queue is full."""
         while True:
             try:
-                self._producer.produce(topic, value, key, on_delivery=self._delivered)
+                self._producer.produce(topic, value, key, on_delivery=self._delivered, headers=list(headers))
             except BufferError:
                 self._producer.poll(0.1)
             else:
