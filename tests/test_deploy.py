@@ -12,6 +12,7 @@ from test_docs import section
 
 from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.metrics import WorkerMetrics
+from pipeline.receipts.pending import ReceiptMetrics
 from pipeline.retention_metrics import RetentionMetrics
 
 DEPLOY = ROOT / "deploy"
@@ -39,7 +40,8 @@ def calls() -> Iterator[tuple[str, list[str]]]:
 
 def metrics() -> set[str]:
     """Return the names of all series that workers, archives and looks at retention have."""
-    pages = [made().render().decode() for made in (WorkerMetrics, ArchiveMetrics, RetentionMetrics)]
+    made = (WorkerMetrics(), ArchiveMetrics(), RetentionMetrics(), ReceiptMetrics((), 0))
+    pages = [one.render().decode() for one in made]
     found = re.findall(r"^# TYPE (\S+) (\S+)$", "\n".join(pages), re.MULTILINE)
     parts = {"histogram": ("_bucket", "_sum", "_count")}
     return {f"{name}{part}" for name, kind in found for part in parts.get(kind, ("",))}
@@ -73,8 +75,15 @@ def test_every_unit_calls_a_command_that_exists(where: str, call: list[str]) -> 
 
 
 def test_what_is_due_by_time_has_its_timer() -> None:
-    """By systemd and by Kubernetes: sweep and proof, aggregates, publishing and only then expiry, one report."""
-    wanted = ["aggregates build", "audit", "audit-log publish", "audit-log expire", "retention sweep"]
+    """By systemd and by Kubernetes: sweep, aggregates, publishing and only then expiry, one report, what is pending."""
+    wanted = [
+        "aggregates build",
+        "audit",
+        "audit-log publish",
+        "audit-log expire",
+        "retention sweep",
+        "receipt pending",
+    ]
     for suffix in (".service", ""):
         found = [" ".join(call) for where, call in calls() if where.endswith(".service") is bool(suffix)]
         assert [any(f"{one} ".startswith(f"{want} ") for one in found) for want in wanted] == [True] * len(wanted)

@@ -228,3 +228,34 @@ def test_the_command_verifies(
     assert lethe("receipt", "verify", path).code == 1  # signed with another key than that of this folder
     assert lethe("receipt", "verify", tmp_path / "missing", *key).code == 2
     assert lethe("receipt", "key").code == 2
+
+
+def test_the_command_lists_what_is_pending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The oldest first; a file that does not hold may be one. The gauges say the same, and nothing of a subject."""
+    lethe: Lethe = make_lethe(tmp_path, monkeypatch, capfd)
+    kept, gauges = tmp_path / "receipts", tmp_path / "receipts.prom"
+    kept.mkdir()
+    call = ("receipt", "pending", kept, "--public-key", format_public(SIGNER.public), "--textfile", gauges)
+    save_receipt(kept / "done.json", COMPLETE, SIGNER)
+    assert lethe(*call) == (0, "", "1 receipts, 0 pending, 0 that do not hold\n")
+    save_receipt(kept / "a.json", PENDING, SIGNER)
+    save_receipt(kept / "b.json", replace(PENDING, requested_ms=NOW_MS - 1), SIGNER)
+    code, out, _ = lethe(*call)
+    assert code == 3
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(kept / "b.json"), str(kept / "a.json")]
+    assert out.splitlines()[1].split(": ", 1)[1].startswith("erase: pending, requested 2026-")
+    save_receipt(kept / "foreign.json", PENDING, OTHER)
+    (kept / "open.json").write_bytes(SIGNED)
+    (kept / "open.json").chmod(0o644)
+    code, out, err = lethe(*call)
+    assert (code, err) == (1, "5 receipts, 2 pending, 2 that do not hold\n")
+    assert "foreign.json: the signature does not hold\n" in out
+    shown = dict(line.rsplit(" ", 1) for line in gauges.read_text().splitlines() if not line.startswith("#"))
+    assert (float(shown["lethe_receipts_pending"]), float(shown["lethe_receipts_broken"])) == (2, 2)
+    age_s = float(shown["lethe_receipts_looked_timestamp_seconds"]) - (NOW_MS - 1) / 1000
+    assert float(shown["lethe_receipts_oldest_pending_seconds"]) == pytest.approx(age_s)
+    for text in (out, gauges.read_text()):
+        assert ACCOUNT not in text
+    assert lethe("receipt", "pending", tmp_path / "nowhere", *call[3:]).code == 2

@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import edge
+from pipeline.cli.metrics_file import check_metrics_path, write_metrics
 from pipeline.coarsen import format_timestamp
 from pipeline.keys.signing import SEED_BYTES, format_public, parse_public
 from pipeline.keys.signingfile import init_signer, load_signer
 from pipeline.receipts.files import verify_file
 from pipeline.receipts.model import Receipt, ReceiptFault
+from pipeline.receipts.pending import ReceiptMetrics, broken, find_receipts, pending
 from pipeline.receipts.signed import to_document
+from pipeline.rights.steps import describe_status
 
 EXIT_BROKEN = 1
 
@@ -37,16 +40,19 @@ def public_key_command() -> None:
     typer.echo(format_public(load_signer(Path(edge.settings().receipt_key)).public))
 
 
+PublicKeyOption = Annotated[
+    str, typer.Option("--public-key", metavar="KEY", help="ed25519:…; default: that of LETHE_RECEIPT_KEY.")
+]
+
+
 @app.command("verify")
 def verify_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The receipt.")],
-    public_key: Annotated[
-        str, typer.Option("--public-key", metavar="KEY", help="ed25519:…; default: that of LETHE_RECEIPT_KEY.")
-    ] = "",
+    public_key: PublicKeyOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="JSON, on a terminal too.")] = False,
 ) -> None:
     """Check a receipt's signature, and say what it says. Exits with 1 when the signature does not hold."""
-    public = parse_public(public_key) if public_key else load_signer(Path(edge.settings().receipt_key)).public
+    public = _public(public_key)
     problem = ""
     try:
         receipt = verify_file(file, public)
@@ -59,6 +65,38 @@ def verify_command(
         typer.echo(json.dumps(to_document(receipt), ensure_ascii=False))
     else:
         _show(file, receipt)
+
+
+@app.command("pending")
+def pending_command(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where receipts are kept: its files *.json.")],
+    textfile: Annotated[
+        Path | None, typer.Option("--textfile", metavar="FILE", help="Write Prometheus gauges there, whole or not.")
+    ] = None,
+    public_key: PublicKeyOption = "",
+) -> None:
+    """List the receipts of a folder that are pending, the oldest first: erasures that are not whole yet.
+
+    Exits with 0 when none is, with 3 when some are, and with 1 when a file is no receipt of this key's.
+    """
+    check_metrics_path("--textfile", textfile)
+    found = find_receipts(folder, _public(public_key))
+    waiting, faults = pending(found), broken(found)
+    for path, receipt in waiting:
+        typer.echo(f"{path}: {receipt.action}: {describe_status(receipt)}")
+    for one in faults:
+        typer.echo(f"{one.path}: {one.fault}")
+    typer.echo(f"{len(found)} receipts, {len(waiting)} pending, {len(faults)} that do not hold", err=True)
+    written = textfile is None or write_metrics("--textfile", textfile, ReceiptMetrics(found, edge.now_ms()))
+    if not written:
+        raise typer.Exit(2)
+    if faults or waiting:
+        raise typer.Exit(EXIT_BROKEN if faults else edge.EXIT_PENDING)
+
+
+def _public(given: str) -> str:
+    """Return the public key that is given, or that of the settings."""
+    return parse_public(given) if given else load_signer(Path(edge.settings().receipt_key)).public
 
 
 def _show(file: Path, receipt: Receipt) -> None:
