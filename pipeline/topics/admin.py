@@ -1,8 +1,10 @@
 """The only module that talks to Kafka as an administrator. Errors are one line: what failed, where, what to check."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,7 +13,9 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from pipeline.brokers import Brokers
 from pipeline.errors import ConfigError, SinkUnavailable, forget_text
+from pipeline.knock import knock
 from pipeline.topics import live
 from pipeline.topics.live import BrokerFacts, LiveTopic
 from pipeline.topics.plan import Action, Change, by_topic, creations, first_not_done
@@ -31,29 +35,28 @@ T = TypeVar("T")
 class TopicAdmin:
     """A connection to a cluster, for its topics. Close it, or use it as a context manager."""
 
-    def __init__(
-        self, brokers: str, options: Mapping[str, Any] | None = None, *, timeout_ms: int = CONNECT_TIMEOUT_MS
-    ) -> None:
+    def __init__(self, brokers: Brokers, *, timeout_ms: int = CONNECT_TIMEOUT_MS) -> None:
         """Connect.
 
         Args:
-            brokers: ``host:port``, several separated by commas.
-            options: further ones of kafka-python's client, such as those for TLS and SASL.
+            brokers: how Kafka is reached.
             timeout_ms: how long to try.
 
         Raises:
             SinkUnavailable: no broker answers.
-            ConfigError: the login is refused, or an option is none.
+            ConfigError: as `pipeline.knock.knock`.
         """
         quiet_client()
+        with ThreadPoolExecutor(1) as aside:  # a loop may run on this thread
+            aside.submit(asyncio.run, knock(brokers)).result()
         self._address = brokers
         with self._guarded("connect"):
             self._client: Any = KafkaAdminClient(
-                bootstrap_servers=[address.strip() for address in brokers.split(",")],
+                bootstrap_servers=brokers.servers(),
                 client_id="lethe-topics",
                 bootstrap_timeout_ms=timeout_ms,
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
-                **(options or {}),
+                **brokers.options(),
             )
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
 """Certificates made on the spot: an authority of one's own, and what it signs for 127.0.0.1. For tests, never more."""
 
-import datetime
+import datetime as dt
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from local_kafka.ports import HOST
 
-_DAY = datetime.timedelta(days=1)
+_DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Authority:
         return pair
 
     def _builder(self, name: x509.Name, public: ec.EllipticCurvePublicKey, days: int) -> x509.CertificateBuilder:
-        end = datetime.datetime.now(datetime.UTC) + days * _DAY
+        end = dt.datetime.now(dt.UTC) + days * _DAY
         return (
             x509.CertificateBuilder()
             .subject_name(name)

@@ -78,7 +78,9 @@ class Node:
         java = _java_command(jvm)
         script = _SCRIPT.format(
             meta=shlex.quote(str(self.log_dir / "meta.properties")),
-            format=shlex.join([*java, *_FORMAT, f"--cluster-id={self._cluster_id}", "-c", str(config), *format_options]),
+            format=shlex.join(
+                [*java, *_FORMAT, f"--cluster-id={self._cluster_id}", "-c", str(config), *format_options]
+            ),
             start=shlex.join([*java, "kafka.Kafka", str(config)]),
         )
         with self.output.open("ab") as output:
