@@ -113,7 +113,8 @@ class Brokers:
             return
         raise ConfigError(
             "Kafka is on another machine, and what goes there in plaintext everyone between can read: set "
-            "LETHE_SECURITY to tls or sasl_tls (docs/security.md), or LETHE_PLAINTEXT=true where the network between is trusted"
+            "LETHE_SECURITY to tls or sasl_tls (docs/security.md), or LETHE_PLAINTEXT=true where the network between "
+            "is trusted"
         )
 
     @classmethod

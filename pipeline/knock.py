@@ -6,6 +6,7 @@ Kafka's clients try again for whatever reason, and name none: a wrong password l
 import asyncio
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiokafka.conn import create_conn
@@ -50,6 +51,12 @@ async def knock(brokers: Brokers) -> None:
         certain = certain or found
     if certain:
         raise ConfigError(f"cannot connect to Kafka at {brokers}: {certain}")
+
+
+def knock_aside(brokers: Brokers) -> None:
+    """Do as `knock`, for a caller that waits: on a thread of its own, since a loop may run on the caller's."""
+    with ThreadPoolExecutor(1, thread_name_prefix="knock") as aside:
+        aside.submit(asyncio.run, knock(brokers)).result()
 
 
 async def _knock_at(brokers: Brokers, host: str, port: int) -> list[str] | str:

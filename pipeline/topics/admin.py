@@ -1,10 +1,8 @@
 """The only module that talks to Kafka as an administrator. Errors are one line: what failed, where, what to check."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,7 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from pipeline.brokers import Brokers
 from pipeline.errors import ConfigError, SinkUnavailable, forget_text
-from pipeline.knock import knock
+from pipeline.knock import knock_aside
 from pipeline.topics import live
 from pipeline.topics.live import BrokerFacts, LiveTopic
 from pipeline.topics.plan import Action, Change, by_topic, creations, first_not_done
@@ -47,8 +45,7 @@ class TopicAdmin:
             ConfigError: as `pipeline.knock.knock`.
         """
         quiet_client()
-        with ThreadPoolExecutor(1) as aside:  # a loop may run on this thread
-            aside.submit(asyncio.run, knock(brokers)).result()
+        knock_aside(brokers)
         self._address = brokers
         with self._guarded("connect"):
             self._client: Any = KafkaAdminClient(
