@@ -20,7 +20,9 @@ from aiokafka.errors import (
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
+from pipeline.brokers import Brokers
 from pipeline.errors import PipelineError, describe, forget_text
+from pipeline.knock import knock
 from pipeline.topics.trouble import to_error
 
 __all__ = [
@@ -52,26 +54,24 @@ COMPRESSION = "zstd"
 
 
 def make_producer(
-    brokers: str,
+    brokers: Brokers,
     *,
     batch_bytes_max: int,
     delivery_ms: int = REQUEST_TIMEOUT_MS,
     idempotent: bool = True,
     gate: Callable[[], Awaitable[None]] | None = None,
-    options: Mapping[str, Any] | None = None,
 ) -> AIOKafkaProducer:
     """Make a producer that loses nothing: idempotent, acknowledged by all in-sync replicas. Start and stop it.
 
     Args:
-        brokers: ``host:port``, separated by commas.
+        brokers: how Kafka is reached.
         batch_bytes_max: bytes of a batch; a larger record goes alone, up to what its topic takes.
         delivery_ms: how long a record waits for its acknowledgement before producing has failed.
         idempotent: false for one that never writes: brokers let nobody start an idempotent one who may write nowhere.
         gate: awaited before each request that has records, those sent again included.
-        options: further ones of aiokafka's, such as those for TLS and SASL.
     """
     producer = AIOKafkaProducer(
-        bootstrap_servers=_servers(brokers),
+        bootstrap_servers=brokers.servers(),
         client_id="lethe",
         acks="all",
         enable_idempotence=idempotent,
@@ -79,7 +79,7 @@ def make_producer(
         max_batch_size=batch_bytes_max,
         metadata_max_age_ms=METADATA_AGE_MS,
         request_timeout_ms=delivery_ms,
-        **(options or {}),
+        **brokers.options(),
     )
     if gate is not None:
         _put_behind(gate, producer.client)
@@ -99,18 +99,18 @@ def _put_behind(gate: Callable[[], Awaitable[None]], client: Any) -> None:
 
 
 def make_reader(
-    brokers: str, *, fetch_bytes_max: int, group: str | None = None, options: Mapping[str, Any] | None = None
+    brokers: Brokers, *, fetch_bytes_max: int, group: str | None = None, options: Mapping[str, Any] | None = None
 ) -> AIOKafkaConsumer:
     """Make a consumer that is assigned partitions and sought by hand, and commits nothing by itself.
 
     Args:
-        brokers: ``host:port``, separated by commas.
+        brokers: how Kafka is reached.
         fetch_bytes_max: bytes that one fetch takes of a partition, unless a record is larger.
         group: where it keeps its offsets, without being a member; None for one that has none.
         options: further ones of aiokafka's.
     """
     return AIOKafkaConsumer(
-        bootstrap_servers=_servers(brokers),
+        bootstrap_servers=brokers.servers(),
         client_id="lethe",
         group_id=group,
         enable_auto_commit=False,
@@ -118,12 +118,13 @@ def make_reader(
         max_partition_fetch_bytes=fetch_bytes_max,
         metadata_max_age_ms=METADATA_AGE_MS,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **brokers.options(),
         **(options or {}),
     )
 
 
 @asynccontextmanager
-async def producing(brokers: str, *, batch_bytes_max: int) -> AsyncIterator[AIOKafkaProducer]:
+async def producing(brokers: Brokers, *, batch_bytes_max: int) -> AsyncIterator[AIOKafkaProducer]:
     """Yield a started producer, as `make_producer`, and stop it.
 
     Raises:
@@ -136,7 +137,7 @@ async def producing(brokers: str, *, batch_bytes_max: int) -> AsyncIterator[AIOK
 
 @asynccontextmanager
 async def reading(
-    brokers: str, *, fetch_bytes_max: int, group: str | None = None, options: Mapping[str, Any] | None = None
+    brokers: Brokers, *, fetch_bytes_max: int, group: str | None = None, options: Mapping[str, Any] | None = None
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Yield a started consumer, as `make_reader`, and stop it.
 
@@ -149,8 +150,9 @@ async def reading(
 
 
 @asynccontextmanager
-async def _running(client: Any, doing: str, brokers: str) -> AsyncIterator[None]:
+async def _running(client: Any, doing: str, brokers: Brokers) -> AsyncIterator[None]:
     problem: PipelineError | None = None
+    await knock(brokers)
     try:
         await client.start()
         await asyncio.sleep(0)  # aiokafka's stop fails on tasks of its own that have not begun yet
@@ -164,7 +166,7 @@ async def _running(client: Any, doing: str, brokers: str) -> AsyncIterator[None]
         raise problem
 
 
-def from_kafka(doing: str, brokers: str, error: BaseException) -> PipelineError:
+def from_kafka(doing: str, brokers: Brokers, error: BaseException) -> PipelineError:
     """Return our error for one of the client's; raise it outside the handler."""
     return to_error(doing, brokers, type(error))
 
@@ -194,7 +196,3 @@ def quiet_clients(names: Iterable[str] = ("aiokafka", "faust", "mode")) -> None:
     """Keep the clients' loggers at warnings and above, whatever the root logger is set to."""
     for name in names:
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _servers(brokers: str) -> list[str]:
-    return [address.strip() for address in brokers.split(",")]

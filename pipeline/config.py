@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pipeline.audit.rate import Rates
-from pipeline.config_types import ACTOR, HOST, duration, flag, name, parse, text, whole
+from pipeline.brokers import Brokers, Security
+from pipeline.config_types import ACTOR, HOST, USER, choice, duration, flag, name, parse, text, whole
 from pipeline.errors import ConfigError
 from pipeline.policy.lint_sinks import SINKS
 from pipeline.policy.load import Limits
@@ -55,6 +56,13 @@ class Settings:
     aggregate_share_max: int = whole(80, (10, 90), "percent", "largest share of such a group that one account may make")
 
     brokers: str = text("127.0.0.1:9092", "Kafka's brokers: `host:port`, several separated by commas")
+    security: Security = choice(Security.PLAINTEXT, "how they are reached; docs/security.md has an example of each")  # noqa: RUF009 - a field, as its neighbours
+    plaintext: bool = flag("plaintext may leave this machine: the network between is trusted", default=False)
+    tls_ca: str = text("", "PEM file of the authorities that sign brokers; empty: the system's")
+    tls_cert: str = text("", "PEM file of this client's certificate, where brokers want one")
+    tls_key: str = text("", "PEM file of its key, mode 0600, without a passphrase")
+    sasl_user: str = name("", "login, by SCRAM-SHA-512", USER)
+    sasl_password_file: str = text("", "file, mode 0600, that holds its password alone")
     topic_prefix: str = text("requests.", "stands before the policy's topic names")
     topic_raw: str = text("", "whole name of raw's topic, where it differs; likewise below")
     topic_content: str = text("", "of the content records' topic")
@@ -91,7 +99,7 @@ class Settings:
         return Limits(self.event_bytes_max, self.depth_max, self.leaf_bytes_max)
 
     def topic_settings(self, sinks: Mapping[str, SinkPolicy]) -> TopicSettings:
-        """Return brokers and topic names.
+        """Return the topics' names.
 
         Args:
             sinks: of the policy, by name.
@@ -101,9 +109,26 @@ class Settings:
         """
         names = {sink: str(getattr(self, f"topic_{sink}")) for sink in SINKS}
         topics = {sink: topic for sink, topic in names.items() if topic and sink in sinks}
-        settings = TopicSettings(self.brokers, self.topic_prefix, topics)
+        settings = TopicSettings(self.topic_prefix, topics)
         settings.check(sinks)
         return settings
+
+    def reach(self) -> Brokers:
+        """Return how Kafka is reached.
+
+        Raises:
+            ConfigError, KeyringError: as `Brokers.checked`.
+        """
+        return Brokers.checked(
+            self.sasl_password_file,
+            address=self.brokers,
+            security=self.security,
+            plaintext_anywhere=self.plaintext,
+            tls_ca=self.tls_ca,
+            tls_cert=self.tls_cert,
+            tls_key=self.tls_key,
+            user=self.sasl_user,
+        )
 
     def admission_ms(self, sinks: Mapping[str, SinkPolicy]) -> int:
         """Return the age up to which content is made of a request: the one that the topics are derived with.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -14,10 +15,12 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _KEY = "setting"
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+USER = re.compile(r"[A-Za-z0-9._@:/+-]{1,249}", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
 ACTOR = re.compile(FORMATS["actor"])
 _MUST_BE = {
     NAME: "1 to 249 letters, digits, '.', '_' or '-'",
+    USER: "1 to 249 letters, digits or any of '._@:/+-'",
     HOST: "a host name or an IP address",
     ACTOR: "a login: 1 to 64 small letters, digits, '.', '_' or '-', no digit first",
 }
@@ -92,6 +95,14 @@ def whole(default: int, low_high: tuple[int, int], unit: str, meaning: str) -> A
 
     must_be = f"a whole number from {low} to {high}"
     return field(default=default, metadata=_metadata(Setting(meaning, must_be, parse_whole, unit)))
+
+
+def choice(default: StrEnum, meaning: str) -> Any:
+    """Return a field for one of a closed list: the values of the default's class."""
+    kind = type(default)
+    known = {str(each): each for each in kind}
+    setting = Setting(meaning, "one of " + ", ".join(known), lambda value: known.get(str(value)))
+    return field(default=default, metadata=_metadata(setting))
 
 
 def flag(meaning: str, *, default: bool) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka_broker import broker  # noqa: F401 - the fixture is found here
+from kafka_broker import broker, secure_broker  # noqa: F401 - the fixtures are found here
 
 from pipeline.anonymize import Admission, Core, make_core
 from pipeline.detect.detector import make_detector

@@ -18,6 +18,7 @@ from local_kafka.cluster import Cluster  # noqa: E402 - as above
 from local_kafka.jars import LocalKafkaError, fetch_jars, find_java  # noqa: E402 - as above
 from local_kafka.node import QUICK_JVM, STEADY_JVM, Node  # noqa: E402 - as above
 from local_kafka.ports import PortClaims  # noqa: E402 - as above
+from local_kafka.secure import SecureCluster  # noqa: E402 - as above
 
 __all__ = [
     "DEPLOY",
@@ -27,6 +28,7 @@ __all__ = [
     "LocalKafkaError",
     "Node",
     "PortClaims",
+    "SecureCluster",
     "admin",
     "broker",
     "fetch_jars",
@@ -34,6 +36,7 @@ __all__ = [
     "make_topic",
     "prepare",
     "running",
+    "secure_broker",
 ]
 
 _numbers = itertools.count(1)
@@ -64,6 +67,23 @@ def running(
 def broker() -> Iterator[Cluster]:
     """Run one broker for the whole session. Use topics of your own; for kills and settings, a cluster of your own."""
     with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def secure_broker() -> Iterator[SecureCluster]:
+    """Run a broker with TLS, logins and ACLs: the users ``worker`` and ``stranger``, who may do nothing yet.
+
+    A client certificate for ``client`` may do everything.
+    """
+    users = {"worker": "worker's own word", "stranger": "stranger's own word"}
+    with (
+        tempfile.TemporaryDirectory(prefix="lethe-kafka-", ignore_cleanup_errors=True) as folder,
+        SecureCluster(Path(folder), users) as cluster,
+    ):
+        cluster.properties["super.users"] = "User:admin;User:ANONYMOUS;User:CN=client"
+        prepare()
+        cluster.start()
         yield cluster
 
 

@@ -32,6 +32,7 @@ from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import Reader
 from pipeline.archive.upkeep import Upkeep
+from pipeline.brokers import Brokers
 from pipeline.client import reading
 from pipeline.coarsen import DAY_MS, format_timestamp
 from pipeline.errors import SinkUnavailable
@@ -290,7 +291,7 @@ def archive_here(
         with ThreadPoolExecutor(1) as aside:
             patience = Patience(aside, retry_s, lines.append, metrics.failures.inc)
             group = f"{place.topics['content']}-archive"
-            async with reading(place.cluster.bootstrap, fetch_bytes_max=1 << 20, group=group) as consumer:
+            async with reading(Brokers(place.cluster.bootstrap), fetch_bytes_max=1 << 20, group=group) as consumer:
                 archive = Archive(
                     Reader(consumer, sinks, dict.fromkeys(sinks, PARTITIONS)),
                     target,

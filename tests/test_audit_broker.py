@@ -11,6 +11,7 @@ from test_audit import ERASE, EXPIRE, SCHEMA, START_MS, make_chain, make_log
 
 from pipeline.audit import publishing
 from pipeline.audit.acting import audited
+from pipeline.brokers import Brokers
 from pipeline.client import TopicPartition, reading
 from pipeline.recovery.reading import log_ranges, read_range
 
@@ -20,7 +21,7 @@ def read_topic(cluster: Cluster, topic: str) -> list[tuple[bytes, bytes]]:
 
     async def read() -> list[tuple[bytes, bytes]]:
         at = TopicPartition(topic, 0)
-        async with reading(cluster.bootstrap, fetch_bytes_max=1 << 20) as consumer:
+        async with reading(Brokers(cluster.bootstrap), fetch_bytes_max=1 << 20) as consumer:
             first, end = (await log_ranges(consumer, [at]))[at]
             return [(record.key, record.value) async for record in read_range(consumer, at, first, end)]
 
@@ -65,7 +66,7 @@ def test_the_topic_gets_each_entry_once(lethe: Lethe, broker: Cluster, topic: st
     log = make_log(folder)
     with audited(log, ERASE):
         pass
-    place = publishing.Place(broker.bootstrap, topic, 1 << 20)
+    place = publishing.Place(Brokers(broker.bootstrap), topic, 1 << 20)
     assert publishing.publish(place, folder, SCHEMA) == 3
     put(broker, topic, *make_chain(3), lines_of(folder)[1])  # another host's log, and a repeat
     with audited(log, ERASE), audited(log, ERASE):

@@ -29,6 +29,7 @@ from kafka_broker import (
     running,
 )
 
+from pipeline.brokers import Brokers
 from pipeline.client import keep_metadata, reading
 
 READY_S_MAX = 30
@@ -304,7 +305,7 @@ def test_a_client_that_stopped_learning_about_the_cluster_learns_on(broker: Clus
 
     async def revive() -> list[bool]:
         answers = []
-        async with reading(broker.bootstrap, fetch_bytes_max=1 << 20) as consumer:
+        async with reading(Brokers(broker.bootstrap), fetch_bytes_max=1 << 20) as consumer:
             inner = consumer._client
             for end in (
                 inner._sync_task.cancel,

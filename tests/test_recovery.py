@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from strategies import PLANTS, SPEND_LOG, corruptions, json_values, planted_event, put
 
+from pipeline.brokers import Brokers
 from pipeline.cli import rejected_report
 from pipeline.client import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError, TopicPartition
 from pipeline.errors import ConfigError, Reason, SinkUnavailable
@@ -506,7 +507,7 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> Producer:
 def test_all_that_is_handed_over_is_acknowledged(producer: Producer) -> None:
     """Records are spread over the partitions, none larger than a batch allows unless alone, and all are counted."""
     values = [bytes([65 + number % 20]) * (90 if number % 10 else 3000) for number in range(100)]
-    with LoopThread() as loop, RawSender(loop, "b:1", "raw", 3, batch_bytes_max=1000) as sending:
+    with LoopThread() as loop, RawSender(loop, Brokers("b:1"), "raw", 3, batch_bytes_max=1000) as sending:
         for value in values:
             sending.send(RawCopy(value))
         sending.send(RawCopy(b"placed", partition=7))
@@ -523,7 +524,7 @@ def test_sending_waits_while_too_much_waits(producer: Producer, monkeypatch: pyt
     """What waits to be sent is bounded: the one who hands over is held up until some of it is on its way."""
     monkeypatch.setattr(sender, "WAITING_BYTES_MAX", 2000)
     handed: list[int] = []
-    with LoopThread() as loop, RawSender(loop, "b:1", "raw", 1, batch_bytes_max=1000) as sending:
+    with LoopThread() as loop, RawSender(loop, Brokers("b:1"), "raw", 1, batch_bytes_max=1000) as sending:
 
         async def hold() -> None:
             producer.held = asyncio.Event()
@@ -556,11 +557,11 @@ def test_what_is_on_its_way_is_bounded(producer: Producer, monkeypatch: pytest.M
     """Batches of many partitions wait for each other when they are large, and one beyond the bound goes alone."""
     monkeypatch.setattr(sender, "IN_FLIGHT_BYTES_MAX", 2000)
     producer.late_s = 0.01
-    with LoopThread() as loop, RawSender(loop, "b:1", "raw", 20, batch_bytes_max=1000) as sending:
+    with LoopThread() as loop, RawSender(loop, Brokers("b:1"), "raw", 20, batch_bytes_max=1000) as sending:
         for _ in range(20):
             sending.send(RawCopy(b"x" * 600))
     assert producer.most_in_flight == 1800
-    with LoopThread() as loop, RawSender(loop, "b:1", "raw", 20, batch_bytes_max=1000) as sending:
+    with LoopThread() as loop, RawSender(loop, Brokers("b:1"), "raw", 20, batch_bytes_max=1000) as sending:
         for number in range(20):
             sending.send(RawCopy(b"x" * (5000 if number == 7 else 600)))
     assert producer.most_in_flight == 5000
@@ -582,7 +583,7 @@ def test_a_batch_that_is_not_taken_is_an_error(
     sent: list[RawSender] = []
 
     def send_many() -> None:
-        with LoopThread() as loop, RawSender(loop, "b:1", "raw", 1, batch_bytes_max=1000) as sending:
+        with LoopThread() as loop, RawSender(loop, Brokers("b:1"), "raw", 1, batch_bytes_max=1000) as sending:
             sent.append(sending)
             for _ in range(100_000):
                 sending.send(RawCopy(b"x" * 500))
@@ -600,7 +601,7 @@ def test_the_last_acknowledgement_is_awaited(producer: Producer) -> None:
     with (
         pytest.raises(SinkUnavailable, match="cannot send to raw"),
         LoopThread() as loop,
-        RawSender(loop, "b:1", "raw", 1, batch_bytes_max=1000) as sending,
+        RawSender(loop, Brokers("b:1"), "raw", 1, batch_bytes_max=1000) as sending,
     ):
         sending.send(RawCopy(b"x"))
     assert sending.acknowledged == 0
@@ -611,7 +612,7 @@ def test_an_interrupted_sender_keeps_what_it_was_given(producer: Producer) -> No
     sent: list[RawSender] = []
 
     def send_some() -> None:
-        with LoopThread() as loop, RawSender(loop, "b:1", "raw", 1, batch_bytes_max=1000) as sending:
+        with LoopThread() as loop, RawSender(loop, Brokers("b:1"), "raw", 1, batch_bytes_max=1000) as sending:
             sent.append(sending)
             for _ in range(10):
                 sending.send(RawCopy(b"x"))

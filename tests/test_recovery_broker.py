@@ -25,6 +25,7 @@ from kafka_broker import Cluster, admin, make_topic, running
 from strategies import PLANTS, corruptions, planted_event, put
 
 from pipeline.anonymize import Core, process
+from pipeline.brokers import Brokers
 from pipeline.client import TopicPartition, make_reader
 from pipeline.coarsen import parse_timestamp
 from pipeline.errors import SinkUnavailable
@@ -81,7 +82,7 @@ def read_topic(cluster: Cluster, topic: str, partitions: int) -> list[RawRecord]
     """Return all records of a topic."""
 
     async def read() -> list[RawRecord]:
-        consumer = make_reader(cluster.bootstrap, fetch_bytes_max=1 << 20)
+        consumer = make_reader(Brokers(cluster.bootstrap), fetch_bytes_max=1 << 20)
         await consumer.start()
         try:
             places = [TopicPartition(topic, number) for number in range(partitions)]
@@ -436,7 +437,10 @@ def test_a_broker_that_goes_away_ends_the_sending(generous: Cluster, monkeypatch
     topic, senders = make_topic(generous, 2), list[RawSender]()
 
     def send_on() -> None:
-        with LoopThread() as loop, RawSender(loop, generous.bootstrap, topic, 2, batch_bytes_max=10_000) as sending:
+        with (
+            LoopThread() as loop,
+            RawSender(loop, Brokers(generous.bootstrap), topic, 2, batch_bytes_max=10_000) as sending,
+        ):
             senders.append(sending)
             for number in range(1_000_000):
                 sending.send(RawCopy(b"x" * 1000))

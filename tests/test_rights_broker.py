@@ -12,6 +12,7 @@ from kafka_broker import Cluster, make_topic
 from rights_harness import BLIND, PENDING, Sent, Site, Size, account_name, run_end_to_end
 from worker_harness import Bench, Worker, ending, now_ms, wait_until
 
+from pipeline.brokers import Brokers
 from pipeline.store import open_store
 from pipeline.topics.admin import TopicAdmin
 
@@ -106,7 +107,7 @@ def test_members_are_told_in_every_state_of_a_group(broker: Cluster) -> None:
             two.poll(3000)
         two.close()
 
-    with TopicAdmin(broker.bootstrap) as connection:
+    with TopicAdmin(Brokers(broker.bootstrap)) as connection:
         wait_until(lambda: bool(one.poll(3000) or one.assignment()), 60)
         (first,) = connection.members_of(group)
         joining = threading.Thread(target=join, daemon=True)

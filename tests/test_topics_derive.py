@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Settings, load_settings
+from pipeline.config import load_settings
 from pipeline.errors import ConfigError, PolicyError
 from pipeline.policy.load import Policy, load_policy
 from pipeline.policy.model import FieldType, RecordField, RecordSchema, SinkPolicy
@@ -276,13 +276,12 @@ def test_topic_names_come_from_prefix_and_overrides(policy: Policy) -> None:
     environ = {"LETHE_TOPIC_PREFIX": "eu.", "LETHE_TOPIC_RAW": "gateway-events", "LETHE_TOPIC_CONTENT": ""}
     settings = load_settings(environ, Path("none.toml")).topic_settings(policy.sinks)
     names = [settings.topic_of(policy.sinks[name]) for name in ("raw", "content")]
-    assert (settings.brokers, names) == ("127.0.0.1:9092", ["gateway-events", "eu.content"])
+    assert names == ["gateway-events", "eu.content"]
 
 
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"LETHE_BROKERS": "secret@example.com"}, r"^brokers \(LETHE_BROKERS\) must be host:port"),
         ({"LETHE_TOPIC_PREFIX": "secret/"}, r"^topic_prefix \(LETHE_TOPIC_PREFIX\) gives no topic name"),
         ({"LETHE_TOPIC_RAW": "secret topic"}, r"^topic_raw \(LETHE_TOPIC_RAW\) gives no topic name"),
         ({"LETHE_TOPIC_RAW": "requests.content"}, "would share a topic"),
@@ -294,12 +293,6 @@ def test_settings_that_are_wrong_are_named_not_repeated(policy: Policy, environ:
     with pytest.raises(ConfigError, match=message) as refused:
         load_settings(environ, Path("none.toml")).topic_settings(policy.sinks)
     assert "secret" not in str(refused.value)
-
-
-def test_brokers_may_be_several_and_of_any_address(policy: Policy) -> None:
-    """Names, IPv4 and IPv6 addresses, with spaces after the commas."""
-    brokers = "kafka-1.example.org:9092, 192.0.2.7:9093,[2001:db8::1]:9092"
-    assert Settings(brokers=brokers).topic_settings(policy.sinks).brokers == brokers
 
 
 def test_only_operational_records_end_early() -> None:

@@ -7,6 +7,7 @@ import pytest
 from kafka import errors as kafka_errors
 
 from pipeline.applied import Applied, decode_applied, encode_applied, reader_of
+from pipeline.brokers import Brokers
 from pipeline.client import TopicPartition
 from pipeline.errors import ConfigError, SinkUnavailable
 from pipeline.policy.load import Policy
@@ -159,7 +160,7 @@ class Coordinator:
 def test_what_a_coordinator_does_not_say_is_never_taken_for_nobody(coordinator: Any, found: Any) -> None:
     """Only a group that does not exist has no members without an answer; all else is an error, without its text."""
     connection = TopicAdmin.__new__(TopicAdmin)
-    connection._address, connection._client = "192.0.2.7:9092", coordinator
+    connection._address, connection._client = Brokers("192.0.2.7:9092"), coordinator
     if isinstance(found, list):
         assert connection.members_of("workers") == found
         return

@@ -21,6 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from kafka_broker import Cluster, admin
 
+from pipeline.brokers import Brokers
 from pipeline.coarsen import format_timestamp
 from pipeline.keys.keyfile import init_keyfile
 from pipeline.topics.admin import TopicAdmin
@@ -172,7 +173,7 @@ class Bench:
 
     def live(self) -> dict[str, LiveTopic]:
         """Return the topics as they are, by sink."""
-        with TopicAdmin(self.cluster.bootstrap) as connection:
+        with TopicAdmin(Brokers(self.cluster.bootstrap)) as connection:
             found = connection.read_topics([self.topic(sink) for sink in ("raw", *SINKS)])
         return {topic.name.removeprefix(self.prefix): topic for topic in found.values()}
 

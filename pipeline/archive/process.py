@@ -17,6 +17,7 @@ from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import Reader
 from pipeline.archive.upkeep import Upkeep
+from pipeline.brokers import Brokers
 from pipeline.client import KafkaError, from_kafka, keep_metadata, reading
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError
@@ -51,6 +52,7 @@ class Job:
     Attributes:
         settings: as they are.
         policy: in force; the workers' own.
+        brokers: how Kafka is reached.
         now_ms: the clock, epoch milliseconds.
         log: writes a line for operators.
         pseudonym_of: gives a request's pseudonym under the suppression key; None without keys.
@@ -60,6 +62,7 @@ class Job:
 
     settings: Settings
     policy: Policy
+    brokers: Brokers
     now_ms: Callable[[], int]
     log: Callable[[str], None]
     pseudonym_of: Callable[[str], str] | None = None
@@ -123,7 +126,7 @@ def sinks_of(settings: Settings, policy: Policy) -> dict[str, str]:
     return {where.topic_of(policy.sinks[name]): name for name in STORED_SINKS}
 
 
-def ready_topics(settings: Settings, policy: Policy) -> dict[str, int]:
+def ready_topics(settings: Settings, policy: Policy, brokers: Brokers) -> dict[str, int]:
     """Return how many partitions each topic has that is read.
 
     Raises:
@@ -133,7 +136,7 @@ def ready_topics(settings: Settings, policy: Policy) -> dict[str, int]:
     sinks = sinks_of(settings, policy)
     if len(sinks) < len(STORED_SINKS):
         raise ConfigError("two sinks have the same topic: look at LETHE_TOPIC_CONTENT and its like")
-    with TopicAdmin(settings.brokers) as admin:
+    with TopicAdmin(brokers) as admin:
         live = admin.read_topics(sinks)
     if missing := [topic for topic in sinks if topic not in live]:
         raise ConfigError(f"the topics are not ready: {', '.join(missing)} missing (run `lethe topics apply`)")
@@ -161,7 +164,7 @@ def serve(job: Job) -> None:
         MalformedRecord: a record is none.
     """
     settings = job.settings
-    partitions = ready_topics(settings, job.policy)
+    partitions = ready_topics(settings, job.policy, job.brokers)
     metrics, shown, vitals = ArchiveMetrics(), RetentionMetrics(), Vitals(time.monotonic)
     listen_to_libraries()
     with (
@@ -194,7 +197,7 @@ async def _run(
         account = Account(metrics, vitals, sinks, job.now_ms, job.log)
         patience = Patience(aside, settings.store_retry_s, job.log, metrics.failures.inc)
         async with reading(
-            settings.brokers,
+            job.brokers,
             fetch_bytes_max=min(settings.batch_bytes_max, FETCH_BYTES_MAX),
             group=f"{settings.group}-archive",
             options={"fetch_max_bytes": FETCH_BYTES_MAX},
@@ -218,7 +221,7 @@ async def _run(
                 await archive.run()
                 job.log(account.summary())
             except KafkaError as error:
-                problem = from_kafka("go on", settings.brokers, error)
+                problem = from_kafka("go on", job.brokers, error)
             finally:
                 looking.cancel()
             if problem is not None:
@@ -253,5 +256,5 @@ async def _guarded(work: Callable[[], Awaitable[None]], job: Job) -> None:
 
 
 def _end(error: BaseException, job: Job) -> NoReturn:
-    text, code = explain(error, job.settings.brokers)
+    text, code = explain(error, job.brokers)
     end_process(text, code, job.log, lambda: None)

@@ -14,6 +14,7 @@ from pipeline.audit.chain import Chain
 from pipeline.audit.entry import AuditFault, Entry, parse_entry
 from pipeline.audit.segments import check_folder, read_lines, segments_of
 from pipeline.audit.verify import read_folder
+from pipeline.brokers import Brokers
 from pipeline.client import TopicPartition, producing, reading
 from pipeline.policy.model import RecordSchema
 from pipeline.recovery.reading import count_partitions, log_ranges, read_range
@@ -26,12 +27,12 @@ class Place(NamedTuple):
     """Where the audit log is published.
 
     Attributes:
-        brokers: ``host:port``, separated by commas.
+        brokers: how Kafka is reached.
         topic: its name.
         batch_bytes_max: bytes of a batch.
     """
 
-    brokers: str
+    brokers: Brokers
     topic: str
     batch_bytes_max: int
 

@@ -35,13 +35,14 @@ def archive_command(
         raise ConfigError("--skip takes TOPIC/PARTITION/OFFSET, as the archive named it when it stopped")
     settings = edge.settings()
     policy = edge.policy_of(settings)
-    job = Job(settings, policy, edge.now_ms, _log, edge.request_pseudonyms(settings), once, frozenset(skip or ()))
+    brokers, pseudonyms = settings.reach(), edge.request_pseudonyms(settings)
+    job = Job(settings, policy, brokers, edge.now_ms, _log, pseudonyms, once, frozenset(skip or ()))
     if not check:
         edge.tune_collector()
         serve(job)
         return
     typer.echo(f"policy {policy.version} ({policy.digest}): holds")
-    topics = ready_topics(settings, policy)
+    topics = ready_topics(settings, policy, brokers)
     shown = ", ".join(f"{topic} with {partitions} partitions" for topic, partitions in topics.items())
     typer.echo(f"topics at {settings.brokers}: {shown}")
     with opened_target(job) as target:

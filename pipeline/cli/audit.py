@@ -127,9 +127,10 @@ def _sample_topics(settings: Settings, policy: Policy, examiner: Examiner, size:
 
     where = settings.topic_settings(policy.sinks)
     names = {sink: where.topic_of(policy.sinks[sink]) for sink in STORED_SINKS}
-    counts = count_partitions(where.brokers, names.values())
+    brokers = settings.reach()
+    counts = count_partitions(brokers, names.values())
     topics = {sink: (name, counts[name]) for sink, name in names.items()}
-    asyncio.run(sample_topics(where.brokers, topics, policy, examiner, size, seed))
+    asyncio.run(sample_topics(brokers, topics, policy, examiner, size, seed))
 
 
 def _sample_store(settings: Settings, policy: Policy, examiner: Examiner, size: int, seed: int) -> None:

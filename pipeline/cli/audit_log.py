@@ -110,7 +110,7 @@ def _place_of(settings: Settings, policy: Policy) -> "Place":
     from pipeline.audit.publishing import Place  # noqa: PLC0415 - Kafka's clients take a while to import
 
     where = settings.topic_settings(policy.sinks)
-    return Place(where.brokers, where.topic_of(policy.sinks["audit"]), settings.batch_bytes_max)
+    return Place(settings.reach(), where.topic_of(policy.sinks["audit"]), settings.batch_bytes_max)
 
 
 def _parse_head(text: str) -> Head:

@@ -40,9 +40,10 @@ def places_of(settings: Settings, policy: Policy, *, raw: bool = False, rejected
     where = settings.topic_settings(policy.sinks)
     names = [where.topic_of(policy.sinks[name]) for name in ("raw", "rejected")]
     asked = [name for name, wanted in zip(names, (raw, rejected), strict=True) if wanted]
-    counts = count_partitions(where.brokers, asked)
+    brokers = settings.reach()
+    counts = count_partitions(brokers, asked)
     numbers = [counts.get(name, 0) for name in names]
-    return Places(where.brokers, names[0], names[1], numbers[0], numbers[1], settings.batch_bytes_max)
+    return Places(brokers, names[0], names[1], numbers[0], numbers[1], settings.batch_bytes_max)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Act:
         topics = {name: where.topic_of(self.policy.sinks[name]) for name in NEEDED}
         problem = ""
         try:
-            place = Place(where.brokers, self.settings.group, topics, self.settings.batch_bytes_max)
+            place = Place(self.settings.reach(), self.settings.group, topics, self.settings.batch_bytes_max)
             return Barrier(place, self.policy.applied)
         except SinkUnavailable as error:
             problem = str(error)

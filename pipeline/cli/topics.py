@@ -154,7 +154,7 @@ class Session:
         where = chosen.topic_settings(policy.sinks)
         assumed = _assumed(assume or ())
         names = {name: where.topic_of(sink) for name, sink in policy.sinks.items()}
-        self.admin = TopicAdmin(where.brokers)
+        self.admin = TopicAdmin(chosen.reach())
         try:
             facts = self.admin.read_brokers(assumed)
         except BaseException:  # whatever stopped it, the connection must not stay

@@ -73,7 +73,7 @@ def _check(settings: Settings, policy: Policy) -> None:
     epoch = core.keys.epoch_at(now_ms).name
     days = "" if day_of(now_ms) in core.keys.day_keys else "; no key of today, so client_ip is null: `lethe keys roll`"
     typer.echo(f"keys {settings.keys}: epoch {epoch} is in force{days}")
-    topics = ready_topics(settings, policy)
+    topics = ready_topics(settings, policy, settings.reach())
     raw = topics["raw"]
     typer.echo(
         f"topics at {settings.brokers}: {len(topics)} are there, {raw.name} with {len(raw.partitions)} partitions"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.archive.decode import NotARecord, decoders
+from pipeline.brokers import Brokers
 from pipeline.client import TopicPartition, reading
 from pipeline.policy.load import Policy
 from pipeline.policy.model import FieldType
@@ -56,12 +57,12 @@ def sample_store(store: Store, policy: Policy, examiner: Examiner, size: int, se
 
 
 async def sample_topics(
-    brokers: str, topics: Mapping[str, tuple[str, int]], policy: Policy, examiner: Examiner, size: int, seed: int
+    brokers: Brokers, topics: Mapping[str, tuple[str, int]], policy: Policy, examiner: Examiner, size: int, seed: int
 ) -> None:
     """Take about so many records of each topic, in a few runs of each partition.
 
     Args:
-        brokers: ``host:port``, separated by commas.
+        brokers: how Kafka is reached.
         topics: name and partitions, by sink.
         policy: of the records.
         examiner: gets them.

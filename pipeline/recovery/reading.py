@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+from pipeline.brokers import Brokers
 from pipeline.client import NoOffsetForPartitionError, OffsetOutOfRangeError, TopicPartition
 from pipeline.errors import ConfigError, SinkUnavailable
 from pipeline.topics.admin import TopicAdmin
@@ -18,7 +19,7 @@ POLL_MS = 1000
 _POLL_RECORDS_MAX = 500
 
 
-def count_partitions(brokers: str, names: Iterable[str]) -> dict[str, int]:
+def count_partitions(brokers: Brokers, names: Iterable[str]) -> dict[str, int]:
     """Return how many partitions each topic has, and silence the other client's log.
 
     The administrator's client asks: a consumer or producer that asks for a topic can create it by that. What the

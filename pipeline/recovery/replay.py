@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.brokers import Brokers
 from pipeline.client import reading
 from pipeline.inputs import Inputs
 from pipeline.recovery.pointers import Pointers
@@ -47,13 +48,13 @@ class Places:
     """Where raw and rejected are.
 
     Attributes:
-        brokers: ``host:port``, separated by commas.
+        brokers: how Kafka is reached.
         raw, rejected: the topics.
         raw_partitions, rejected_partitions: how many each has; 0 when that was not asked.
         fetch_bytes_max: bytes that are read of a partition at once.
     """
 
-    brokers: str
+    brokers: Brokers
     raw: str
     rejected: str
     raw_partitions: int

@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from pipeline.brokers import Brokers
 from pipeline.client import KafkaError, from_kafka, producing
 from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
 from pipeline.recovery.loop import LoopThread
@@ -58,12 +59,14 @@ class RawSender:
         acknowledged_bytes: of their values.
     """
 
-    def __init__(self, loop: LoopThread, brokers: str, topic: str, partitions: int, *, batch_bytes_max: int) -> None:
+    def __init__(
+        self, loop: LoopThread, brokers: Brokers, topic: str, partitions: int, *, batch_bytes_max: int
+    ) -> None:
         """Prepare.
 
         Args:
             loop: where Kafka's client runs.
-            brokers: ``host:port``, separated by commas.
+            brokers: how Kafka is reached.
             topic: the raw topic, which exists.
             partitions: how many it has.
             batch_bytes_max: bytes of a batch; a larger record goes alone.

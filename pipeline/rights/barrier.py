@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from pipeline.applied import decode_applied, reader_of
+from pipeline.brokers import Brokers
 from pipeline.client import NoOffsetForPartitionError, TopicPartition, producing, reading
 from pipeline.errors import ConfigError, SinkUnavailable
 from pipeline.policy.model import RecordSchema
@@ -35,13 +36,13 @@ class Place(NamedTuple):
     """Where the workers' topics are.
 
     Attributes:
-        brokers: ``host:port``, separated by commas.
+        brokers: how Kafka is reached.
         group: of the workers; the archive keeps its offsets in another, ``-archive`` behind it.
         topics: topic of each sink, by the sink's name.
         batch_bytes_max: bytes of a batch.
     """
 
-    brokers: str
+    brokers: Brokers
     group: str
     topics: Mapping[str, str]
     batch_bytes_max: int

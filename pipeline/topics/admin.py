@@ -11,7 +11,9 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from pipeline.brokers import Brokers
 from pipeline.errors import ConfigError, SinkUnavailable, forget_text
+from pipeline.knock import knock_aside
 from pipeline.topics import live
 from pipeline.topics.live import BrokerFacts, LiveTopic
 from pipeline.topics.plan import Action, Change, by_topic, creations, first_not_done
@@ -31,29 +33,27 @@ T = TypeVar("T")
 class TopicAdmin:
     """A connection to a cluster, for its topics. Close it, or use it as a context manager."""
 
-    def __init__(
-        self, brokers: str, options: Mapping[str, Any] | None = None, *, timeout_ms: int = CONNECT_TIMEOUT_MS
-    ) -> None:
+    def __init__(self, brokers: Brokers, *, timeout_ms: int = CONNECT_TIMEOUT_MS) -> None:
         """Connect.
 
         Args:
-            brokers: ``host:port``, several separated by commas.
-            options: further ones of kafka-python's client, such as those for TLS and SASL.
+            brokers: how Kafka is reached.
             timeout_ms: how long to try.
 
         Raises:
             SinkUnavailable: no broker answers.
-            ConfigError: the login is refused, or an option is none.
+            ConfigError: as `pipeline.knock.knock`.
         """
         quiet_client()
+        knock_aside(brokers)
         self._address = brokers
         with self._guarded("connect"):
             self._client: Any = KafkaAdminClient(
-                bootstrap_servers=[address.strip() for address in brokers.split(",")],
+                bootstrap_servers=brokers.servers(),
                 client_id="lethe-topics",
                 bootstrap_timeout_ms=timeout_ms,
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
-                **(options or {}),
+                **brokers.options(),
             )
 
     def __enter__(self) -> Self:

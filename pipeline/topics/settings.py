@@ -1,4 +1,4 @@
-"""Where the topics are and what they are called: the operator's names over the policy's."""
+"""What the topics are called: the operator's names over the policy's."""
 
 import re
 from collections.abc import Mapping
@@ -8,21 +8,18 @@ from pipeline.errors import ConfigError
 from pipeline.policy.model import SinkPolicy
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
-_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", re.ASCII)
 _RESERVED = {".", ".."}
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
-    """Brokers and topic names.
+    """Topic names.
 
     Attributes:
-        brokers: ``host:port``, separated by commas.
         topic_prefix: stands before the policy's topic names.
         topics: whole topic names by sink, where they differ.
     """
 
-    brokers: str = "127.0.0.1:9092"
     topic_prefix: str = "requests."
     topics: Mapping[str, str] = field(default_factory=dict)
 
@@ -34,10 +31,8 @@ class TopicSettings:
         """Refuse what Kafka would refuse, and what would mix sinks.
 
         Raises:
-            ConfigError: an address or a name is malformed, or two sinks share a topic. The text repeats no value.
+            ConfigError: a name is malformed, or two sinks share a topic. The text repeats no value.
         """
-        if not all(_BROKER.fullmatch(address.strip()) for address in self.brokers.split(",")):
-            raise ConfigError("brokers (LETHE_BROKERS) must be host:port, several separated by commas")
         taken: dict[str, str] = {}
         for sink in sinks.values():
             topic = self.topic_of(sink)

@@ -10,7 +10,14 @@ _AWAY = {
     "NoBrokersAvailable",
     "RequestTimedOutError",
 }
-_LOGIN = {"AuthenticationFailedError", "SaslAuthenticationFailedError", "UnsupportedSaslMechanismError"}
+LOGIN_REFUSED = "it refuses the login: look at LETHE_SASL_USER and LETHE_SASL_PASSWORD_FILE"
+_LOGIN = {
+    "AuthenticationFailedError",
+    "SaslAuthenticationFailedError",
+    "UnsupportedSaslMechanismError",
+    "SaslAuthenticationFailed",
+}
+_LOGIN |= {"AuthenticationFailedError", "UnsupportedSaslMechanism", "IllegalSaslState"}
 _DENIED = {
     "AuthorizationError",
     "TopicAuthorizationFailedError",
@@ -20,22 +27,27 @@ _DENIED = {
 _OLD = {"IncompatibleBrokerVersion", "UnsupportedVersionError"}
 
 
-def to_error(doing: str, brokers: str, kind: type[BaseException]) -> PipelineError:
+def is_login(kind: type[BaseException]) -> bool:
+    """Return whether one of the client's classes says that a login is refused."""
+    return any(base.__name__ in _LOGIN for base in kind.__mro__)
+
+
+def to_error(doing: str, brokers: object, kind: type[BaseException]) -> PipelineError:
     """Return our error for one of the client's, whose own text holds whole requests.
 
     Args:
         doing: what failed, as a verb.
-        brokers: where.
+        brokers: where; its text is shown.
         kind: the client's class.
     """
     names = {base.__name__ for base in kind.__mro__}
     if names & _AWAY:
         return SinkUnavailable(
             f"cannot {doing}: no answer from Kafka at {brokers}. Check that a broker runs there, that its "
-            "advertised.listeners can be reached from here, and whether it wants TLS or a login (LETHE_BROKERS)"
+            "advertised.listeners can be reached from here, and that LETHE_SECURITY is as it wants (LETHE_BROKERS)"
         )
-    if names & _LOGIN:
-        return ConfigError(f"cannot {doing}: Kafka at {brokers} refuses the login")
+    if is_login(kind):
+        return ConfigError(f"cannot {doing} with Kafka at {brokers}: {LOGIN_REFUSED}")
     if names & _DENIED:
         return ConfigError(f"cannot {doing}: Kafka at {brokers} does not allow it; {RIGHTS}")
     if names & _OLD:

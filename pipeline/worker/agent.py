@@ -8,6 +8,7 @@ from typing import Any
 import faust
 from faust.types import Message
 
+from pipeline.brokers import MECHANISM, Brokers, Security
 from pipeline.client import METADATA_AGE_MS
 from pipeline.worker.batches import RawBatch
 from pipeline.worker.lease import Lease
@@ -28,7 +29,7 @@ class Wiring:
     """What the app needs from its worker.
 
     Attributes:
-        brokers: ``host:port``, separated by commas.
+        brokers: how Kafka is reached.
         group: consumer group.
         raw_topic: what it reads.
         datadir: a private folder; Faust wants one, and nothing of an event is written there.
@@ -43,7 +44,7 @@ class Wiring:
         handle: the agent's body: takes a batch, and returns when it may have the next.
     """
 
-    brokers: str
+    brokers: Brokers
     group: str
     raw_topic: str
     datadir: str
@@ -83,7 +84,8 @@ class WorkerApp(faust.App):
         self.commits = wiring.commits
         super().__init__(
             wiring.group,
-            broker=";".join(f"kafka://{address.strip()}" for address in wiring.brokers.split(",")),
+            broker=";".join(f"kafka://{server}" for server in wiring.brokers.servers()),
+            broker_credentials=_credentials(wiring.brokers),
             autodiscover=False,
             store="memory://",
             datadir=wiring.datadir,
@@ -114,6 +116,18 @@ class WorkerApp(faust.App):
         super()._crash(reason)
         if not isinstance(reason, asyncio.CancelledError):
             self.observer.die(reason)
+
+
+def _credentials(brokers: Brokers) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """Return what Faust's own consumer is let in by; None for plaintext. Our producer does not ask Faust."""
+    context = brokers.context()
+    if context is None:
+        return None
+    if brokers.security is Security.TLS:
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=brokers.user, password=brokers.password, ssl_context=context, mechanism=MECHANISM
+    )
 
 
 def make_app(wiring: Wiring) -> WorkerApp:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from pipeline.brokers import Brokers
 from pipeline.client import KafkaError, from_kafka
 from pipeline.errors import PipelineError, describe
 from pipeline.worker.engine import RejectionFlood
@@ -20,7 +21,7 @@ LAST_WORDS_S = 5.0
 """How long the last words may take."""
 
 
-def explain(error: BaseException, brokers: str) -> tuple[str, int]:
+def explain(error: BaseException, brokers: Brokers) -> tuple[str, int]:
     """Return what to tell of an error, without a value of any event, and the exit code."""
     if isinstance(error, RejectionFlood):
         return str(error), EXIT_FLOOD

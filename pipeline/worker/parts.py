@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from pipeline.anonymize import Core
+from pipeline.brokers import Brokers
 from pipeline.config import Settings
 from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import Policy
@@ -17,6 +18,7 @@ class Parts:
 
     Attributes:
         settings, policy: as they are.
+        brokers: how Kafka is reached.
         topics: topic of each sink, by the sink's name.
         control_partitions: how many partitions the control topic has.
         core: returns the core as it is now.
@@ -32,6 +34,7 @@ class Parts:
 
     settings: Settings
     policy: Policy
+    brokers: Brokers
     topics: Mapping[str, str]
     control_partitions: int
     core: Callable[[], Core]

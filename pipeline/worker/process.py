@@ -15,6 +15,7 @@ from typing import NoReturn
 import uvloop
 
 from pipeline.anonymize import Core
+from pipeline.brokers import Brokers
 from pipeline.client import KafkaError
 from pipeline.config import Settings
 from pipeline.errors import PipelineError, SinkUnavailable
@@ -88,7 +89,7 @@ def topics_of(settings: Settings, policy: Policy) -> dict[str, str]:
     return {name: where.topic_of(sink) for name, sink in policy.sinks.items()}
 
 
-def ready_topics(settings: Settings, policy: Policy) -> Mapping[str, LiveTopic]:
+def ready_topics(settings: Settings, policy: Policy, brokers: Brokers) -> Mapping[str, LiveTopic]:
     """Return the topics that a worker needs, by the sink's name.
 
     Raises:
@@ -96,7 +97,7 @@ def ready_topics(settings: Settings, policy: Policy) -> Mapping[str, LiveTopic]:
         SinkUnavailable: no broker answers.
     """
     topics = topics_of(settings, policy)
-    with TopicAdmin(settings.brokers) as admin:
+    with TopicAdmin(brokers) as admin:
         live = admin.read_topics(topics.values())
     require_topics(policy, topics, live, settings.admission_ms(policy.sinks))
     return {name: live[topic] for name, topic in topics.items() if topic in live}
@@ -109,19 +110,21 @@ def serve(job: Job) -> None:
         ConfigError, SinkUnavailable, KeyringError, ControlFault: it cannot start.
     """
     settings, policy = job.settings, job.policy
-    topics = ready_topics(settings, policy)
+    brokers = settings.reach()
+    topics = ready_topics(settings, policy, brokers)
     live, metrics, vitals = LiveCore(job), WorkerMetrics(), Vitals(time.monotonic)
     listen_to_libraries()
     with _private_folder() as (datadir, tidy):
 
         def end(error: BaseException) -> NoReturn:
-            text, code = explain(error, settings.brokers)
-            told = ask_briefly(lambda: _sharpen(text, error, settings, policy), text)
+            text, code = explain(error, brokers)
+            told = ask_briefly(lambda: _sharpen(text, error, lambda: ready_topics(settings, policy, brokers)), text)
             end_process(told, code, job.log, tidy)
 
         parts = Parts(
             settings=settings,
             policy=policy,
+            brokers=brokers,
             topics=topics_of(settings, policy),
             control_partitions=len(topics["control"].partitions),
             core=lambda: live.core,
@@ -151,11 +154,11 @@ def serve(job: Job) -> None:
     job.log("stopped: what was taken up is delivered")
 
 
-def _sharpen(text: str, error: BaseException, settings: Settings, policy: Policy) -> str:
+def _sharpen(text: str, error: BaseException, look: Callable[[], object]) -> str:
     """Say more of a failure of Kafka's: a topic that was deleted looks like a broker that is away."""
     if isinstance(error, KafkaError | SinkUnavailable):
         try:
-            ready_topics(settings, policy)
+            look()
         except PipelineError as found:
             return str(found)
         except Exception:  # noqa: BLE001 - this only asks for a better text

@@ -46,7 +46,7 @@ async def run_worker(parts: Parts, transform: Transform | None = None) -> None:
     parts.metrics.describe_policy(parts.policy.version, parts.policy.digest, bounds, known)
     parts.metrics.keys_age.set(parts.now_ms() / 1000)
     schema = parts.policy.control
-    async with reading(parts.settings.brokers, fetch_bytes_max=CONTROL_FETCH_BYTES) as consumer:
+    async with reading(parts.brokers, fetch_bytes_max=CONTROL_FETCH_BYTES) as consumer:
         control = ControlReader(
             consumer, parts.topics["control"], parts.control_partitions, lambda raw: decode_entry(raw, schema)
         )
@@ -152,7 +152,7 @@ class _Runtime:
     def _wiring(self) -> Wiring:
         parts, settings = self._parts, self._parts.settings
         return Wiring(
-            brokers=settings.brokers,
+            brokers=parts.brokers,
             group=f"{settings.group}-shadow" if parts.shadow else settings.group,
             raw_topic=parts.topics["raw"],
             datadir=parts.datadir,
@@ -164,7 +164,7 @@ class _Runtime:
             in_flight=self._engine.in_flight,
             commits=not parts.shadow,
             make_producer=lambda: make_producer(
-                settings.brokers,
+                parts.brokers,
                 batch_bytes_max=settings.batch_bytes_max,
                 delivery_ms=settings.delivery_s * 1000,
                 idempotent=not parts.shadow,

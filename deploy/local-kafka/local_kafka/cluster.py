@@ -64,7 +64,7 @@ class Cluster:
 
     def launch(self, node: Node) -> None:
         """Start one node without waiting for it."""
-        node.launch(self._defaults(node) | self.properties, self._jvm)
+        node.launch(self._defaults(node) | self.properties, self._jvm, self._format_options())
 
     def restart(self, node: Node, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Start one node again, stopping it first if it runs, and wait until it serves clients."""
@@ -99,6 +99,9 @@ class Cluster:
         if not self._ports.take(wanted):
             raise LocalKafkaError(f"Port {wanted} is taken: name another, or none to get a free one.")
         return wanted
+
+    def _format_options(self) -> Sequence[str]:
+        return ()
 
     def _defaults(self, node: Node) -> dict[str, str]:
         replicas = min(len(self.nodes), REPLICATION_MAX)

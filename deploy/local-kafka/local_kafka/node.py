@@ -20,6 +20,8 @@ READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.02
 
+_FORMAT = ("kafka.tools.StorageTool", "format")
+
 # The shell becomes the broker (exec), so its pid is the broker's. Before that it leaves a guard behind, which waits on
 # a pipe that only our process holds: when our process ends, however it ends, the guard kills its whole group.
 _SCRIPT = """
@@ -63,18 +65,21 @@ class Node:
         """The process id of a running node, otherwise None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def launch(self, properties: Mapping[str, str], jvm: Sequence[str] = QUICK_JVM) -> None:
+    def launch(
+        self, properties: Mapping[str, str], jvm: Sequence[str] = QUICK_JVM, format_options: Sequence[str] = ()
+    ) -> None:
         """Start the process without waiting; its log folder is formatted first when it is new."""
         if self.pid is not None:
             raise LocalKafkaError(f"Node {self.id} runs already (process {self.pid}).")
         self.log_dir.mkdir(parents=True, exist_ok=True)
         config = self._folder / "server.properties"
+        config.touch(0o600)  # a secure node's holds a password
         config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()), "utf-8")
         java = _java_command(jvm)
         script = _SCRIPT.format(
             meta=shlex.quote(str(self.log_dir / "meta.properties")),
             format=shlex.join(
-                [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}", "-c", str(config)]
+                [*java, *_FORMAT, f"--cluster-id={self._cluster_id}", "-c", str(config), *format_options]
             ),
             start=shlex.join([*java, "kafka.Kafka", str(config)]),
         )

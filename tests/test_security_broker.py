@@ -1,0 +1,209 @@
+"""TLS and logins on a real broker: the whole way works, and what cannot work is said at once, without a secret."""
+
+import logging
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+from cli_fixtures import Done, Lethe, finish, make_event, make_lethe, start, to_lines
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+from kafka_broker import Cluster, SecureCluster, running
+from local_kafka.certificates import Authority, Pair
+
+from pipeline.brokers import Brokers
+from pipeline.config import load_settings
+
+CANARY = "zq-canary-word-zq"
+PATIENCE_S = 30.0
+AT_ONCE_S = 5.0
+"""What a refusal may take; a client that tries again takes ten and says nothing."""
+
+
+@pytest.fixture
+def lethe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Lethe:
+    """Return the command, in a folder of its own."""
+    return make_lethe(tmp_path, monkeypatch, capfd)
+
+
+def by_login(cluster: SecureCluster, folder: Path, user: str = "admin", word: str = "") -> dict[str, str]:
+    """Return the settings of a user."""
+    file = folder / f"{user}.password"
+    file.touch(0o600)
+    file.write_text(f"{word or cluster.users[user]}\n", "utf-8")
+    return {
+        "LETHE_BROKERS": cluster.bootstrap,
+        "LETHE_SECURITY": "sasl_tls",
+        "LETHE_TLS_CA": str(cluster.authority.certificate),
+        "LETHE_SASL_USER": user,
+        "LETHE_SASL_PASSWORD_FILE": str(file),
+    }
+
+
+def by_certificate(cluster: SecureCluster, name: str = "client") -> dict[str, str]:
+    """Return the settings of a client certificate."""
+    pair = cluster.authority.sign(name, usage="client")
+    return {
+        "LETHE_BROKERS": cluster.mutual_bootstrap,
+        "LETHE_SECURITY": "tls",
+        "LETHE_TLS_CA": str(cluster.authority.certificate),
+        "LETHE_TLS_CERT": str(pair.certificate),
+        "LETHE_TLS_KEY": str(pair.key),
+    }
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]) -> None:
+    """Set variables."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+
+def committed(brokers: Brokers, group: str) -> int:
+    """Return how many records a group has committed."""
+    client = KafkaAdminClient(bootstrap_servers=brokers.servers(), **brokers.options())
+    try:
+        return sum(said.offset for said in client.list_group_offsets({group: None})[group].values())
+    except KafkaError:  # there is no such group yet
+        return 0
+    finally:
+        client.close()
+
+
+def run_worker(folder: Path, environ: dict[str, str], records: int = 0) -> Done:
+    """Run a worker until it has committed so many records, or until it ends by itself."""
+    brokers, deadline = load_settings(environ).reach(), time.monotonic() + PATIENCE_S
+    with (folder / "worker.log").open("wb") as stream:
+        worker = start(folder, ["worker"], stderr=stream.fileno(), **environ)
+        while records and committed(brokers, environ["LETHE_GROUP"]) < records and worker.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        if records:
+            worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=PATIENCE_S)
+    return Done(worker.returncode, "", (folder / "worker.log").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("way", ["login", "certificate"])
+def test_the_whole_way_is_secured(
+    secure_broker: SecureCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lethe: Lethe, way: str
+) -> None:
+    """Topics are made, events sent, split by a worker, archived, and rejections listed: every client is let in."""
+    known = by_login(secure_broker, tmp_path) if way == "login" else by_certificate(secure_broker)
+    environ = known | {
+        "LETHE_TOPIC_PREFIX": f"{way}.",
+        "LETHE_GROUP": way,
+        "LETHE_SESSION_S": "6",
+        "LETHE_METRICS_PORT": "0",
+        "LETHE_STORE": "chdb:store",
+    }
+    set_all(monkeypatch, environ)
+    (tmp_path / "raw.jsonl").write_bytes(to_lines([make_event(n) for n in range(5)]) + b"{}\n")
+    assert lethe("topics", "apply", "--partitions", "1").code == 0
+    assert lethe("replay", "raw.jsonl").code == 0
+    done = run_worker(tmp_path, environ, 6)
+    assert (done.code, "stopped: what was taken up is delivered" in done.err) == (0, True), done.err
+    listed = lethe("rejected", "--json")
+    assert (listed.code, listed.out.count("missing_field")) == (0, 1), listed
+    archived = finish(start(tmp_path, ["archive", "--once"], **environ))
+    assert archived.code == 0, archived.err
+    assert "stored 10 records" in archived.err, archived.err
+
+
+@pytest.fixture(scope="module")
+def away() -> Iterator[Cluster]:
+    """Run a broker that speaks plaintext, and says that it is on another machine."""
+    with running(properties={"advertised.listeners": "PLAINTEXT://192.0.2.7:9092"}) as cluster:
+        yield cluster
+
+
+@contextmanager
+def presenting(pair: Pair) -> Iterator[str]:
+    """Shake hands with whoever comes, with a certificate, and yield where."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection = server.accept()[0]
+                except OSError:
+                    return
+                with connection:
+                    try:
+                        context.wrap_socket(connection, server_side=True).close()
+                    except OSError:
+                        continue
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+REFUSALS = {
+    "a wrong password": "it refuses the login: look at LETHE_SASL_USER and LETHE_SASL_PASSWORD_FILE",
+    "an unknown user": "it refuses the login",
+    "another authority": "its certificate is of no authority that is trusted here: set LETHE_TLS_CA",
+    "the system's authorities": "its certificate is of no authority that is trusted here: set LETHE_TLS_CA",
+    "no certificate": "it ends the connection after TLS: it wants a login",
+    "TLS where there is a login": "it ends the connection after TLS: it wants a login",
+    "plaintext where there is TLS": "it wants TLS: set LETHE_SECURITY",
+    "TLS where there is none": "it speaks no TLS on this port",
+    "a login where there is no TLS": "it speaks no TLS on this port",
+    "plaintext to who is elsewhere": "Kafka is on another machine",
+    "an expired certificate": "its certificate has expired",
+    "another name": "its certificate is for another address than LETHE_BROKERS has",
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_what_cannot_work_is_said_at_once(
+    what: str,
+    secure_broker: SecureCluster,
+    away: Cluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lethe: Lethe,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One line that says what to do, in seconds, exit code 2; the password is nowhere, not even in a debug log."""
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "kafka")
+    login = by_login(secure_broker, tmp_path, word=CANARY)
+    known = login | {
+        "LETHE_SASL_PASSWORD_FILE": by_login(secure_broker, tmp_path, "worker")["LETHE_SASL_PASSWORD_FILE"]
+    }
+    mutual = by_certificate(secure_broker)
+    other = Authority(tmp_path / "other")
+    tls = {"LETHE_SECURITY": "tls", "LETHE_TLS_CA": login["LETHE_TLS_CA"]}
+    environ = {
+        "a wrong password": lambda: login,
+        "an unknown user": lambda: login | {"LETHE_SASL_USER": "nobody"},
+        "another authority": lambda: login | {"LETHE_TLS_CA": str(other.certificate)},
+        "the system's authorities": lambda: login | {"LETHE_TLS_CA": ""},
+        "no certificate": lambda: tls | {"LETHE_BROKERS": secure_broker.mutual_bootstrap},
+        "TLS where there is a login": lambda: tls | {"LETHE_BROKERS": secure_broker.bootstrap},
+        "plaintext where there is TLS": lambda: {"LETHE_BROKERS": secure_broker.bootstrap},
+        "TLS where there is none": lambda: mutual | {"LETHE_BROKERS": away.bootstrap},
+        "a login where there is no TLS": lambda: login | {"LETHE_BROKERS": away.bootstrap},
+        "plaintext to who is elsewhere": lambda: {"LETHE_BROKERS": away.bootstrap},
+    }
+    pair = {
+        "an expired certificate": lambda: secure_broker.authority.sign("expired", days=-1),
+        "another name": lambda: secure_broker.authority.sign("elsewhere", host="192.0.2.7"),
+    }
+    with presenting(pair[what]()) if what in pair else nullcontext("") as where:
+        set_all(monkeypatch, login | {"LETHE_BROKERS": where} if where else environ[what]())
+        begin = time.monotonic()
+        done = lethe("rejected")
+    assert time.monotonic() - begin < AT_ONCE_S
+    assert done.code == 2
+    assert REFUSALS[what] in done.err
+    assert done.err.count("\n") == 1, done.err
+    assert CANARY not in done.err + done.out + caplog.text
