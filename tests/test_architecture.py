@@ -47,7 +47,8 @@ LAYERS = [
     {"pipeline.proof"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
-# Each big library has one door; Presidio a second one, behind which its models are loaded, and Hyperscan one for terms.
+# Each big library has one door; Presidio a second one, behind which its models are loaded, Hyperscan one for terms,
+# and Kafka's administrator one for rights.
 DOORS = {
     "jsonschema_rs": {"pipeline.policy.validator"},
     "presidio_analyzer": {"pipeline.detect.presidio", "pipeline.detect.nerchild"},
@@ -62,7 +63,7 @@ DOORS = {
     "aiokafka": {"pipeline.client", "pipeline.knock"},
     "cryptography": {"pipeline.keys.signing"},
     "faust": {f"pipeline.worker.{name}" for name in ("agent", "client_thread", "producer", "transport")},
-    "kafka": {"pipeline.topics.admin"},
+    "kafka": {"pipeline.topics.admin", "pipeline.topics.aclclient"},
     "uvloop": {"pipeline.worker.process"},
     "clickhouse_connect": {"pipeline.store.client"},
     "prometheus_client": {"pipeline.metrics"},

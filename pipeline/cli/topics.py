@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 import typer
 
-from pipeline.cli import edge, topics_report
+from pipeline.cli import acl, edge, topics_report
 from pipeline.cli.policy import EventOption, SchemasOption
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
@@ -28,6 +28,7 @@ app = typer.Typer(
     "cannot be met; 3 changes are pending: plan found some, or apply left some (--yes is missing, or by hand).",
     no_args_is_help=True,
 )
+app.add_typer(acl.app, name="acl")
 
 ArchiveOption = Annotated[
     bool | None,

@@ -110,6 +110,15 @@ def read_policy_files(schemas_dir: Path, event: str | None = None) -> PolicyFile
     raise PolicyError(f"policy.json: '{missing}' is missing; see the shipped schemas/policy.json")
 
 
+def read_document(schemas_dir: Path, path: str) -> Document:
+    """Read a file that is no part of the policy's digest: it decides no byte of a record.
+
+    Raises:
+        PolicyError: it is missing or not JSON; the text names it.
+    """
+    return _Reader(schemas_dir).read(path, count=False)
+
+
 class _Reader:
     """Reads JSON and YAML files below one folder and keeps a digest of all that it read."""
 
