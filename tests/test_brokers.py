@@ -29,7 +29,7 @@ COMMANDS = [
     ["rejected"],
     ["replay", "events.jsonl"],
     ["generate", "--count", "1", "--to", "kafka:"],
-    ["restrict", "--account", "-", "--why", "asked for"],
+    ["restrict", "--account", "-", "--why", "test"],
     ["audit-log", "publish"],
 ]
 

@@ -180,7 +180,6 @@ def refused_settings(secure: SecureCluster, plain: str, folder: Path) -> dict[st
         "an unknown user": login | {"LETHE_SASL_USER": "nobody"},
         "another authority": login | {"LETHE_TLS_CA": str(other.certificate)},
         "the system's authorities": login | {"LETHE_TLS_CA": ""},
-        "another authority's certificate": "it ends the connection after TLS: it wants a login",
         "no certificate": tls | {"LETHE_BROKERS": secure.mutual_bootstrap},
         "another authority's certificate": by_certificate(secure, other.sign("client", usage="client")),
         "TLS where there is a login": tls | {"LETHE_BROKERS": secure.bootstrap},
