@@ -130,6 +130,7 @@ async def producing(brokers: Brokers, *, batch_bytes_max: int) -> AsyncIterator[
     Raises:
         SinkUnavailable, ConfigError: Kafka is not there, or refuses.
     """
+    await knock(brokers)
     producer = make_producer(brokers, batch_bytes_max=batch_bytes_max)
     async with _running(producer, "connect", brokers):
         yield producer
@@ -144,6 +145,7 @@ async def reading(
     Raises:
         SinkUnavailable, ConfigError: Kafka is not there, or refuses.
     """
+    await knock(brokers)
     consumer = make_reader(brokers, fetch_bytes_max=fetch_bytes_max, group=group, options=options)
     async with _running(consumer, "connect", brokers):
         yield consumer
@@ -152,7 +154,6 @@ async def reading(
 @asynccontextmanager
 async def _running(client: Any, doing: str, brokers: Brokers) -> AsyncIterator[None]:
     problem: PipelineError | None = None
-    await knock(brokers)
     try:
         await client.start()
         await asyncio.sleep(0)  # aiokafka's stop fails on tasks of its own that have not begun yet

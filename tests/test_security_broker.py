@@ -1,24 +1,29 @@
 """TLS and logins on a real broker: the whole way works, and what cannot work is said at once, without a secret."""
 
+import asyncio
 import logging
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cli_fixtures import Done, Lethe, finish, make_event, make_lethe, start, to_lines
 from kafka import KafkaAdminClient
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 from kafka.errors import KafkaError
 from kafka_broker import Cluster, SecureCluster, running
 from local_kafka.certificates import Authority, Pair
 
-from pipeline.brokers import Brokers
+from pipeline.brokers import Brokers, Hidden, Security
+from pipeline.client import producing, reading
 from pipeline.config import load_settings
+from pipeline.topics.admin import TopicAdmin
 
 CANARY = "zq-canary-word-zq"
 PATIENCE_S = 30.0
@@ -46,9 +51,9 @@ def by_login(cluster: SecureCluster, folder: Path, user: str = "admin", word: st
     }
 
 
-def by_certificate(cluster: SecureCluster, name: str = "client") -> dict[str, str]:
+def by_certificate(cluster: SecureCluster, pair: Pair | None = None) -> dict[str, str]:
     """Return the settings of a client certificate."""
-    pair = cluster.authority.sign(name, usage="client")
+    pair = pair or cluster.authority.sign("client", usage="client")
     return {
         "LETHE_BROKERS": cluster.mutual_bootstrap,
         "LETHE_SECURITY": "tls",
@@ -110,9 +115,11 @@ def test_the_whole_way_is_secured(
     assert (done.code, "stopped: what was taken up is delivered" in done.err) == (0, True), done.err
     listed = lethe("rejected", "--json")
     assert (listed.code, listed.out.count("missing_field")) == (0, 1), listed
-    archived = finish(start(tmp_path, ["archive", "--once"], **environ))
+    if way == "certificate":  # the archive's clients are made as the others are
+        return
+    archived = finish(start(tmp_path, ["archive", "--once"], stderr=subprocess.PIPE, **environ))
     assert archived.code == 0, archived.err
-    assert "stored 10 records" in archived.err, archived.err
+    assert "11 records read, 11 stored" in archived.err, archived.err
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +158,7 @@ REFUSALS = {
     "an unknown user": "it refuses the login",
     "another authority": "its certificate is of no authority that is trusted here: set LETHE_TLS_CA",
     "the system's authorities": "its certificate is of no authority that is trusted here: set LETHE_TLS_CA",
+    "another authority's certificate": "it ends the connection after TLS: it wants a login",
     "no certificate": "it ends the connection after TLS: it wants a login",
     "TLS where there is a login": "it ends the connection after TLS: it wants a login",
     "plaintext where there is TLS": "it wants TLS: set LETHE_SECURITY",
@@ -162,9 +170,27 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSALS)
+def refused_settings(secure: SecureCluster, plain: str, folder: Path) -> dict[str, dict[str, str]]:
+    """Return settings that cannot work, by what is wrong."""
+    login = by_login(secure, folder, word=CANARY)
+    tls = {"LETHE_SECURITY": "tls", "LETHE_TLS_CA": login["LETHE_TLS_CA"]}
+    other = Authority(folder / "other")
+    return {
+        "a wrong password": login,
+        "an unknown user": login | {"LETHE_SASL_USER": "nobody"},
+        "another authority": login | {"LETHE_TLS_CA": str(other.certificate)},
+        "the system's authorities": login | {"LETHE_TLS_CA": ""},
+        "no certificate": tls | {"LETHE_BROKERS": secure.mutual_bootstrap},
+        "another authority's certificate": by_certificate(secure, other.sign("client", usage="client")),
+        "TLS where there is a login": tls | {"LETHE_BROKERS": secure.bootstrap},
+        "plaintext where there is TLS": {"LETHE_BROKERS": secure.bootstrap},
+        "TLS where there is none": tls | {"LETHE_BROKERS": plain},
+        "a login where there is no TLS": login | {"LETHE_BROKERS": plain},
+        "plaintext to who is elsewhere": {"LETHE_BROKERS": plain},
+    }
+
+
 def test_what_cannot_work_is_said_at_once(
-    what: str,
     secure_broker: SecureCluster,
     away: Cluster,
     tmp_path: Path,
@@ -175,35 +201,77 @@ def test_what_cannot_work_is_said_at_once(
     """One line that says what to do, in seconds, exit code 2; the password is nowhere, not even in a debug log."""
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "kafka")
-    login = by_login(secure_broker, tmp_path, word=CANARY)
-    known = login | {
-        "LETHE_SASL_PASSWORD_FILE": by_login(secure_broker, tmp_path, "worker")["LETHE_SASL_PASSWORD_FILE"]
-    }
-    mutual = by_certificate(secure_broker)
-    other = Authority(tmp_path / "other")
-    tls = {"LETHE_SECURITY": "tls", "LETHE_TLS_CA": login["LETHE_TLS_CA"]}
-    environ = {
-        "a wrong password": lambda: login,
-        "an unknown user": lambda: login | {"LETHE_SASL_USER": "nobody"},
-        "another authority": lambda: login | {"LETHE_TLS_CA": str(other.certificate)},
-        "the system's authorities": lambda: login | {"LETHE_TLS_CA": ""},
-        "no certificate": lambda: tls | {"LETHE_BROKERS": secure_broker.mutual_bootstrap},
-        "TLS where there is a login": lambda: tls | {"LETHE_BROKERS": secure_broker.bootstrap},
-        "plaintext where there is TLS": lambda: {"LETHE_BROKERS": secure_broker.bootstrap},
-        "TLS where there is none": lambda: mutual | {"LETHE_BROKERS": away.bootstrap},
-        "a login where there is no TLS": lambda: login | {"LETHE_BROKERS": away.bootstrap},
-        "plaintext to who is elsewhere": lambda: {"LETHE_BROKERS": away.bootstrap},
-    }
-    pair = {
-        "an expired certificate": lambda: secure_broker.authority.sign("expired", days=-1),
-        "another name": lambda: secure_broker.authority.sign("elsewhere", host="192.0.2.7"),
-    }
-    with presenting(pair[what]()) if what in pair else nullcontext("") as where:
-        set_all(monkeypatch, login | {"LETHE_BROKERS": where} if where else environ[what]())
-        begin = time.monotonic()
-        done = lethe("rejected")
-    assert time.monotonic() - begin < AT_ONCE_S
-    assert done.code == 2
-    assert REFUSALS[what] in done.err
-    assert done.err.count("\n") == 1, done.err
-    assert CANARY not in done.err + done.out + caplog.text
+    cases = refused_settings(secure_broker, away.bootstrap, tmp_path)
+    expired, elsewhere = (
+        secure_broker.authority.sign("expired", days=-1),
+        secure_broker.authority.sign("elsewhere", host="192.0.2.7"),
+    )
+    with presenting(expired) as at_expired, presenting(elsewhere) as at_elsewhere:
+        cases["an expired certificate"] = cases["a wrong password"] | {"LETHE_BROKERS": at_expired}
+        cases["another name"] = cases["a wrong password"] | {"LETHE_BROKERS": at_elsewhere}
+        for what, environ in cases.items():
+            begin = time.monotonic()
+            with monkeypatch.context() as patch:
+                set_all(patch, environ)
+                done = lethe("rejected")
+            assert time.monotonic() - begin < AT_ONCE_S, what
+            assert (done.code, REFUSALS[what] in done.err, done.err.count("\n")) == (2, True, 1), (what, done)
+            assert CANARY not in done.err + done.out + caplog.text
+    assert set(cases) == set(REFUSALS)
+
+
+def test_the_password_is_in_no_debug_log_of_a_client_that_works(
+    secure_broker: SecureCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both clients log their options when they are asked to say all."""
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "kafka")
+    brokers = admin_of(secure_broker)
+
+    async def connect() -> None:
+        async with reading(brokers, fetch_bytes_max=1 << 20), producing(brokers, batch_bytes_max=1 << 20):
+            pass
+
+    TopicAdmin(brokers).close()
+    asyncio.run(connect())
+    assert "sasl_plain_password" in caplog.text
+    assert brokers.password not in caplog.text
+
+
+def allow(cluster: SecureCluster, user: str, kind: ResourceType, name: str, *operations: ACLOperation) -> None:
+    """Let a user do something."""
+    client = KafkaAdminClient(bootstrap_servers=cluster.bootstrap, **admin_of(cluster).options())
+    pattern = ResourcePattern(kind, name)
+    client.create_acls([ACL(f"User:{user}", "*", each, ACLPermissionType.ALLOW, pattern) for each in operations])
+    client.close()
+
+
+def admin_of(cluster: SecureCluster) -> Brokers:
+    """Return how the administrator reaches the cluster."""
+    ca = str(cluster.authority.certificate)
+    return Brokers(
+        cluster.bootstrap, Security.SASL_TLS, tls_ca=ca, user="admin", password=Hidden(cluster.users["admin"])
+    )
+
+
+def test_what_a_user_may_not_do_ends_with_one_line(
+    secure_broker: SecureCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lethe: Lethe
+) -> None:
+    """A worker that may write no content, and a command that may read nothing, end at once and say so."""
+    shared = {"LETHE_TOPIC_PREFIX": "denied.", "LETHE_GROUP": "denied", "LETHE_METRICS_PORT": "0"}
+    set_all(monkeypatch, shared | by_login(secure_broker, tmp_path))
+    (tmp_path / "raw.jsonl").write_bytes(to_lines([make_event(1)]))
+    assert lethe("topics", "apply", "--partitions", "1").code == 0
+    assert lethe("replay", "raw.jsonl").code == 0
+    seen = (ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS)
+    for name in ("raw", "control", "content", "operational", "rejected", "applied"):
+        more = {"raw": ACLOperation.READ, "control": ACLOperation.READ, "content": ACLOperation.DESCRIBE}
+        allow(secure_broker, "worker", ResourceType.TOPIC, f"denied.{name}", *seen, more.get(name, ACLOperation.WRITE))
+    allow(secure_broker, "worker", ResourceType.GROUP, "denied", ACLOperation.READ)
+    done = run_worker(tmp_path, shared | by_login(secure_broker, tmp_path, "worker"))
+    last = done.err.splitlines()[-1]
+    assert (done.code, "does not allow it; docs/" in last, "Traceback" in done.err) == (2, True, False), done.err
+    assert secure_broker.users["worker"] not in done.err
+    set_all(monkeypatch, by_login(secure_broker, tmp_path, "stranger"))
+    refused = lethe("rejected")
+    assert (refused.code, "denied.rejected" in refused.err, refused.err.count("\n")) == (2, True, 1), refused

@@ -57,6 +57,7 @@ def main() -> None:
         Job(
             chosen,
             policy,
+            chosen.reach(),
             _no_core,
             now_ms,
             _log,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.allocator import tune_allocator
+from pipeline.brokers import Brokers
 from pipeline.cli import edge
 from pipeline.coarsen import day_of
 from pipeline.config import Settings
@@ -36,9 +37,10 @@ def worker_command(
 
     tune_allocator()
     settings = edge.settings({"instance_id": instance})
+    brokers = settings.reach()
     policy = edge.policy_of(settings)
     if check:
-        _check(settings, policy)
+        _check(settings, policy, brokers)
     elif processes > 1:
         raise typer.Exit(_supervise(settings, processes, shadow=shadow))
     else:
@@ -47,6 +49,7 @@ def worker_command(
             Job(
                 settings,
                 policy,
+                brokers,
                 maker,
                 edge.now_ms,
                 _log,
@@ -57,7 +60,7 @@ def worker_command(
         )
 
 
-def _check(settings: Settings, policy: Policy) -> None:
+def _check(settings: Settings, policy: Policy, brokers: Brokers) -> None:
     """Do all that a start does, up to the first fetch.
 
     Raises:
@@ -66,14 +69,14 @@ def _check(settings: Settings, policy: Policy) -> None:
     from pipeline.worker.process import Job, LiveCore, ready_topics  # noqa: PLC0415 - as above
 
     typer.echo(f"policy {policy.version} ({policy.digest}): holds")
-    core = LiveCore(Job(settings, policy, edge.core_maker(settings, policy), edge.now_ms, _log)).core
+    core = LiveCore(Job(settings, policy, brokers, edge.core_maker(settings, policy), edge.now_ms, _log)).core
     if policy.model:
         typer.echo(f"model {policy.model}: loaded")
     now_ms = edge.now_ms()
     epoch = core.keys.epoch_at(now_ms).name
     days = "" if day_of(now_ms) in core.keys.day_keys else "; no key of today, so client_ip is null: `lethe keys roll`"
     typer.echo(f"keys {settings.keys}: epoch {epoch} is in force{days}")
-    topics = ready_topics(settings, policy, settings.reach())
+    topics = ready_topics(settings, policy, brokers)
     raw = topics["raw"]
     typer.echo(
         f"topics at {settings.brokers}: {len(topics)} are there, {raw.name} with {len(raw.partitions)} partitions"

@@ -92,7 +92,7 @@ class TopicAdmin:
         wanted = sorted(set(names))
         with self._guarded("describe topics"):
             described = self._client.describe_topics(wanted)
-        exist = {topic["name"]: topic["partitions"] for topic in described if _exists(topic)}
+        exist = {topic["name"]: topic["partitions"] for topic in described if _exists(topic, self._address)}
         settings = self._settings(ConfigResourceType.TOPIC, exist)
         oldest = self._oldest(exist) if deep else {}
         left_over, hidden_by = self._left_over(exist) if deep else ({}, ())
@@ -246,11 +246,11 @@ def quiet_client() -> None:
         logger.setLevel(logging.CRITICAL)
 
 
-def _exists(topic: Mapping[str, Any]) -> bool:
+def _exists(topic: Mapping[str, Any], brokers: Brokers) -> bool:
     code = topic["error_code"]
     if code in {0, _UNKNOWN_TOPIC}:
         return bool(code == 0)
-    raise ConfigError(f"cannot describe the topic {topic['name']}: {kafka_errors.for_code(code).__name__}; {RIGHTS}")
+    raise to_error(f"describe the topic {topic['name']}", brokers, kafka_errors.for_code(code))
 
 
 def _check_answer(doing: str, topic: str, code: int, message: str | None) -> None:

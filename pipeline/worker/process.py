@@ -28,7 +28,7 @@ from pipeline.topics.live import LiveTopic
 from pipeline.worker.ending import EXIT_FAILED, ask_briefly, end_process, explain
 from pipeline.worker.logs import listen_to_libraries
 from pipeline.worker.parts import Parts
-from pipeline.worker.preflight import require_topics
+from pipeline.worker.preflight import NEEDED, require_topics
 from pipeline.worker.runtime import run_worker
 from pipeline.worker.signs import address_of, signs_of_life
 from pipeline.worker.slices import Transform
@@ -43,6 +43,7 @@ class Job:
     Attributes:
         settings: as they are.
         policy: in force.
+        brokers: how Kafka is reached.
         make_core: makes a core of a keyring; the detector is made once.
         now_ms: the clock, epoch milliseconds.
         log: writes a line for operators.
@@ -54,6 +55,7 @@ class Job:
 
     settings: Settings
     policy: Policy
+    brokers: Brokers
     make_core: Callable[[Keyring], Core]
     now_ms: Callable[[], int]
     log: Callable[[str], None]
@@ -98,7 +100,7 @@ def ready_topics(settings: Settings, policy: Policy, brokers: Brokers) -> Mappin
     """
     topics = topics_of(settings, policy)
     with TopicAdmin(brokers) as admin:
-        live = admin.read_topics(topics.values())
+        live = admin.read_topics(topics[name] for name in NEEDED)  # of others it need not even know that they are there
     require_topics(policy, topics, live, settings.admission_ms(policy.sinks))
     return {name: live[topic] for name, topic in topics.items() if topic in live}
 
@@ -109,8 +111,7 @@ def serve(job: Job) -> None:
     Raises:
         ConfigError, SinkUnavailable, KeyringError, ControlFault: it cannot start.
     """
-    settings, policy = job.settings, job.policy
-    brokers = settings.reach()
+    settings, policy, brokers = job.settings, job.policy, job.brokers
     topics = ready_topics(settings, policy, brokers)
     live, metrics, vitals = LiveCore(job), WorkerMetrics(), Vitals(time.monotonic)
     listen_to_libraries()
