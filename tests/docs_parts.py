@@ -27,6 +27,8 @@ from pipeline.config_types import setting_of
 from pipeline.detect.detector import make_detector
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.rules import rules_from_json
+from pipeline.policy.access import read_roles
+from pipeline.policy.files import default_schemas_dir
 from pipeline.policy.load import load_policy
 from pipeline.policy.table import markdown
 from pipeline.records import Anonymized, Source
@@ -145,6 +147,17 @@ def make_body_keys() -> str:
     return table("key | only beside | why", rows)
 
 
+def make_roles() -> str:
+    """Return who may do what with the topics."""
+    rows = []
+    for role in read_roles(default_schemas_dir()).values():
+        topics = "; ".join(f"`{sink}`: {', '.join(operations)}" for sink, operations in role.topics.items())
+        others = [f"group `{group}`: {', '.join(operations)}" for group, operations in role.groups.items()]
+        others += [f"cluster: {', '.join(role.cluster)}"] * bool(role.cluster)
+        rows.append((f"`{role.name}`", role.why, topics, "; ".join(others)))
+    return table("role | what for | topics | groups and cluster", rows)
+
+
 def make_layers() -> str:
     """Return the layers of tests/test_architecture.py, the lowest last."""
     rows = [(str(n), ", ".join(f"`{m}`" for m in sorted(names))) for n, names in enumerate(LAYERS, start=1)]
@@ -160,6 +173,7 @@ MAKERS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "entities": ("docs/detection.md", make_entities),
     "body-keys": ("docs/detection.md", make_body_keys),
     "layers": ("docs/architecture.md", make_layers),
+    "roles": ("docs/access.md", make_roles),
 }
 
 

@@ -98,7 +98,7 @@ def test_every_call_exists(page: Path) -> None:
     """Every ``lethe`` command that a page shows exists and has the options that are shown with it."""
     known = all_commands()
     for words in calls_of(page):
-        path = tuple(words[: next((n for n in (2, 1) if tuple(words[:n]) in known), 0)])
+        path = tuple(words[: next((n for n in (3, 2, 1) if tuple(words[:n]) in known), 0)])
         options = {name for parameter in known[path].params for name in (*parameter.opts, "--help")}
         is_group = hasattr(known[path], "commands")
         assert not is_group or all(word.startswith("-") for word in words[len(path) :]), f"no such command: {words}"

@@ -405,7 +405,7 @@ class SomethingElseError(Exception):
     ("kind", "ours", "said"),
     [
         (KafkaTimeoutError, SinkUnavailable, "no answer from Kafka at 192.0.2.7:9092. Check that a broker runs there"),
-        (TopicAuthorizationFailedError, ConfigError, "does not allow it; docs/retention.md and docs/rights.md"),
+        (TopicAuthorizationFailedError, ConfigError, "does not allow it; docs/access.md"),
         (SomethingElseError, SinkUnavailable, "Kafka at 192.0.2.7:9092 answers SomethingElseError"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from pipeline.errors import ConfigError, PipelineError, SinkUnavailable
 
-RIGHTS = "docs/retention.md and docs/rights.md say which rights it needs"
+RIGHTS = "docs/access.md says which rights it needs (lethe topics acl)"
 _AWAY = {
     "KafkaTimeoutError",
     "KafkaConnectionError",
