@@ -29,7 +29,7 @@ COMMANDS = [
     ["rejected"],
     ["replay", "events.jsonl"],
     ["generate", "--count", "1", "--to", "kafka:"],
-    ["restrict", "--account", "-", "--why", "test"],
+    ["restrict", "--account", "-", "--why", "test", "--ticket", "TEST-1"],
     ["audit-log", "publish"],
 ]
 
