@@ -129,7 +129,6 @@ def make_lethe(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
             monkeypatch.delenv(name)
     monkeypatch.chdir(folder)
     monkeypatch.setattr("pipeline.cli.edge.tune_collector", lambda: None)  # it would tune the tests' own process
-    monkeypatch.setattr("pipeline.cli.harden_process", lambda: None)  # as that, and for good
     if not (folder / "lethe.keys.json").exists():
         init_keyfile(folder / "lethe.keys.json", NOW_MS)
 

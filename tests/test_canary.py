@@ -420,7 +420,6 @@ def test_a_defect_shows_its_type_and_place_only(
         raise ValueError(value) from (KeyError(value) if chained else None)
 
     monkeypatch.setattr(cli, "app", fail)
-    monkeypatch.setattr(cli, "harden_process", lambda: None)  # not the tests' own process
     with pytest.raises(SystemExit) as ended:
         cli.main()
     said = capfd.readouterr()

@@ -1,19 +1,19 @@
 """What a process holds stays in it: no core dump, no reading of its memory by others, no file for others."""
 
+import ast
 import os
 import re
-import stat
 import subprocess
 import sys
-import time
+import tomllib
 from pathlib import Path
 
 import pytest
-from cli_fixtures import make_event, make_lethe, pipe_of, start, write_lines
-from test_architecture import MODULES, ROOT
+from cli_fixtures import pipe_of
+from test_architecture import MODULES, ROOT, name_of
 
-from pipeline import cli, hardening
-from pipeline.errors import ConfigError
+from pipeline import hardening
+from pipeline.__main__ import main
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such flag, and no /proc")
 CANARY = "zq-canary-in-memory"
@@ -57,9 +57,17 @@ import atexit, ctypes
 flag = lambda: print("dumpable", ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 flag()
 atexit.register(flag)
-from pipeline.cli import main
+from pipeline.__main__ import main
 main()
 """
+
+
+def start(*arguments: str, folder: Path) -> "subprocess.Popen[bytes]":
+    """Start `lethe` as it is called, in a folder."""
+    call = [sys.executable, "-m", "pipeline", *arguments]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(call, cwd=folder, env=environ, **streams)  # type: ignore[call-overload,no-any-return] # noqa: S603 - ours
 
 
 def run(code: str, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -71,15 +79,10 @@ def run(code: str, *arguments: str, folder: Path) -> "subprocess.CompletedProces
 
 @LINUX
 def test_a_running_command_is_closed(tmp_path: Path) -> None:
-    """The kernel's own word about `lethe run` while it reads: no core file, files for its user, not to be traced."""
-    process = start(tmp_path, ["run", "-", "--to", "file:out"])
+    """The kernel's own word about `lethe generate` while it writes: no core file, and files for its user alone."""
+    process = start("generate", "-n", "100000", folder=tmp_path)
     try:
-        pipe_of(process, "stdin").write(b"{}\n")
-        pipe_of(process, "stdin").flush()
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("out/*")):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        assert pipe_of(process, "stdout").readline().startswith(b"{")
         limits, status = (Path(f"/proc/{process.pid}/{name}").read_text("ascii") for name in ("limits", "status"))
     finally:
         process.kill()
@@ -113,47 +116,35 @@ def test_a_crash_leaves_no_memory_behind(tmp_path: Path) -> None:
     assert CANARY not in done.stderr
 
 
-def test_files_are_for_their_user_alone(tmp_path: Path) -> None:
-    """Whatever `lethe run` leaves, under the widest umask: only metrics, which hold no values, are for collectors."""
-    write_lines(tmp_path / "in.jsonl", [make_event(1)])
-    before = os.umask(0)
-    try:
-        process = start(tmp_path, ["run", "in.jsonl", "--to", "chdb:store", "--metrics-file", "m.prom"])
-        assert process.communicate(timeout=60)[1] is not None
-    finally:
-        os.umask(before)
-    assert process.returncode == 0
-    made = [tmp_path / "m.prom", tmp_path / "store", *(tmp_path / "store").rglob("*")]
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in made if not path.is_symlink()}
-    assert {path for path, mode in modes.items() if mode & 0o077} == {tmp_path / "m.prom"}
-    assert modes[tmp_path / "m.prom"] == 0o644
-    assert len(modes) > 20
-
-
 @LINUX
 def test_a_refusal_of_the_kernel_ends_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Where a filter of system calls forbids it, nothing is read, and the message says what to allow."""
-    lethe = make_lethe(tmp_path, monkeypatch, capfd)
 
     class Refusing:
         def prctl(self, *_: int) -> int:
             return -1
 
     monkeypatch.setattr(hardening, "_c_library", Refusing)
-    monkeypatch.setattr(hardening.os, "umask", lambda _: 0)
-    monkeypatch.setattr(hardening.resource, "setrlimit", lambda *_: None)
-    monkeypatch.setattr(cli, "harden_process", hardening.harden_process)
-    done = lethe("run", "in.jsonl")
-    assert done.code == 2
-    assert "PR_SET_DUMPABLE" in done.err
-    with pytest.raises(ConfigError):
-        hardening.harden_process()
+    monkeypatch.setattr("os.umask", lambda _: 0)
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert re.fullmatch(r"lethe: the kernel refuses .*prctl.*\n", capfd.readouterr().err)
 
 
 def test_every_process_that_we_start_is_closed() -> None:
     """What is executed forgets it: each program of ours, the command and the model's process, asks for it anew."""
-    mains = {path.stem: path for path in MODULES if re.search(r"^def main\(", path.read_text("utf-8"), re.MULTILINE)}
-    assert mains.keys() == {"__init__", "nerchild"}
-    assert [name for name, path in mains.items() if "    harden_process()\n" not in path.read_text("utf-8")] == []
+    called = {
+        name_of(path)
+        for path in MODULES
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "harden_process"
+    }
+    assert called == {"pipeline.__main__", "pipeline.detect.nerchild"}
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert scripts == {"lethe": "pipeline.__main__:main"}
+    starts = {name_of(path) for path in MODULES if "subprocess.Popen(" in path.read_text("utf-8")}
+    assert starts == {"pipeline.detect.nerpool", "pipeline.worker.children"}  # the model's process, and the command

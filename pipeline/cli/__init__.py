@@ -31,7 +31,6 @@ from pipeline.cli import (
     worker,
 )
 from pipeline.errors import PipelineError, describe
-from pipeline.hardening import harden_process
 
 EXIT_ERROR = 2
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -96,7 +95,6 @@ def main() -> None:
     """Run the command. Errors go to standard error in one line, without a value of any event."""
     _quiet_libraries()
     try:
-        harden_process()
         app()
     except PipelineError as error:
         typer.echo(f"lethe: {error}", err=True)
