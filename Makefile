@@ -4,8 +4,10 @@ PYTHON ?= python3
 V := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
+SUPPLY := .venv-supply/bin
+SUPPLY_STAMP := .venv-supply/.installed
 
-.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker lock format clean
+.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -74,6 +76,34 @@ $(BENCH_STAMP): requirements/bench.lock
 	.venv-bench/bin/python -m pip install --quiet --require-hashes -r requirements/bench.lock
 	touch $(BENCH_STAMP)
 
+$(SUPPLY_STAMP): requirements/supply.lock
+	test -x $(SUPPLY)/python || $(PYTHON) -m venv .venv-supply
+	$(SUPPLY)/python -m pip install --quiet --require-hashes -r requirements/supply.lock
+	touch $(SUPPLY_STAMP)
+
+# What a release is made of. Built twice, under another umask, time zone and hash seed: the same bytes, or it fails.
+WHEEL = SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(V)/python -m pip wheel --quiet --no-deps --no-build-isolation .
+wheel: $(STAMP)
+	rm -rf build/first build/second && mkdir -p build/first build/second dist
+	umask 022 && TZ=UTC PYTHONHASHSEED=1 $(WHEEL) -w build/first
+	umask 077 && TZ=Asia/Tokyo PYTHONHASHSEED=2 $(WHEEL) -w build/second
+	cmp build/first/*.whl build/second/*.whl && cp build/first/*.whl dist/ && sha256sum dist/*.whl
+
+# The bill of materials of the runtime lock, as CycloneDX 1.6, held to the schema of that.
+sbom: $(SUPPLY_STAMP)
+	mkdir -p dist
+	$(SUPPLY)/cyclonedx-py requirements requirements/runtime.lock --pyproject pyproject.toml \
+	  --output-format JSON --spec-version 1.6 --output-reproducible --validate --output-file dist/lethe.cdx.json
+	@$(SUPPLY)/python -c 'import json, re; \
+	  found = {c["name"] for c in json.load(open("dist/lethe.cdx.json"))["components"]}; \
+	  locked = set(re.findall(r"^([\w.-]+)==", open("requirements/runtime.lock").read(), re.M)); \
+	  assert found == locked, found ^ locked; print(f"dist/lethe.cdx.json: {len(found)} packages, as locked")'
+
+# Known vulnerabilities of what is locked. --strict: a package that nothing is known about fails it, it does not pass.
+audit-deps: $(SUPPLY_STAMP)
+	@$(SUPPLY)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements/runtime.lock \
+	  || { echo "audit-deps: not passed: something is vulnerable, or could not be looked up (the lines above say which)"; exit 1; }
+
 # The lock names no registry: whichever index the machine is set up with serves it, and the hashes decide.
 lock:
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
@@ -82,10 +112,12 @@ lock:
 	  --python-version 3.11 --extra embedded --extra ner --group dev -c requirements/runtime.lock pyproject.toml -o requirements/dev.lock
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 requirements/bench.in -o requirements/bench.lock
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 requirements/supply.in -o requirements/supply.lock
 
 format: $(STAMP)
 	$(V)/ruff format .
 	$(V)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-bench build dist lethe-demo
+	rm -rf .venv .venv-bench .venv-supply build dist lethe-demo

@@ -11,7 +11,7 @@ MODULES = sorted((ROOT / "pipeline").rglob("*.py"))
 
 # From the bottom up; a module imports from its own layer or below it. The longest matching name decides.
 LAYERS = [
-    {"pipeline", "pipeline.errors", "pipeline.records", "pipeline.allocator"},
+    {"pipeline", "pipeline.errors", "pipeline.records", "pipeline.allocator", "pipeline.hardening"},
     {"pipeline.codec", "pipeline.policy", "pipeline.coarsen", "pipeline.pseudonym", "pipeline.seal"},
     {
         "pipeline.useragent",

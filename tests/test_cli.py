@@ -315,11 +315,29 @@ def test_a_wrong_option_ends_with_two(lethe: Lethe) -> None:
 
 
 def test_exit_codes_are_in_the_help(lethe: Lethe) -> None:
-    """The help says what each exit code means, and the version is one line."""
+    """The help says what each exit code means."""
     text = lethe("--help").out
     for code in ("0 done", "1 the check", "2 an argument", "70 a defect", "130 interrupted"):
         assert code in " ".join(text.split())
-    assert re.fullmatch(r"lethe \d+\.\d+\.\d+\n", lethe("--version").out)
+
+
+def test_the_version_says_which_policy_and_schemas_it_ships(lethe: Lethe, policy: Policy) -> None:
+    """One fact a line, the same in a pipe: what records bear, whatever settings name another policy."""
+    done = lethe("--version")
+    program, *facts = done.out.splitlines()
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"lethe \d+\.\d+\.\d+", program)
+    assert facts[:2] == [f"policy {policy.version} {policy.digest}", "event request_event 1"]
+    names = ("content", "operational", "rejection", "control", "applied", "audit")
+    assert facts[2:] == [f"record {name} {getattr(policy, name).version}" for name in names]
+
+
+def test_the_version_is_told_where_the_policy_is_broken(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's own version is what a report of that begins with."""
+    monkeypatch.setattr("pipeline.policy.load.default_schemas_dir", lambda: Path("nowhere"))
+    done = lethe("--version")
+    assert (done.code, len(done.out.splitlines())) == (0, 1)
+    assert "lethe policy lint" in done.err
 
 
 def test_a_defect_is_reported_without_its_message(

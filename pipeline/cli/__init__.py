@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline import __version__
 from pipeline.cli import (
     aggregates,
     archive,
@@ -30,6 +29,7 @@ from pipeline.cli import (
     topics,
     worker,
 )
+from pipeline.cli.version import show_version
 from pipeline.errors import PipelineError, describe
 
 EXIT_ERROR = 2
@@ -77,16 +77,12 @@ app.command("worker")(worker.worker_command)
 app.command("archive")(archive.archive_command)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"lethe {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _root(
     *,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Version, policy, schemas.")
+    ] = False,
 ) -> None:
     """Streaming anonymization pipeline for LLM API traffic."""
 

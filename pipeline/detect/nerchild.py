@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pipeline.detect.nermodel import Model, find_model
 from pipeline.errors import PipelineError, describe
+from pipeline.hardening import harden_process
 
 Found = list[list[tuple[int, int, str, float]]]
 """For each text its findings: start, end, entity type and score."""
@@ -117,6 +118,7 @@ def main(fd: int) -> None:
         fd: of the socket. In come a `Setup` and then lists of texts; out go a `Ready` and then, for each list, its
             `Found` or None where the model failed.
     """
+    harden_process()
     # Ctrl-C and SIGTERM are for the parent alone, which drains with this process's help.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -26,8 +26,17 @@ from pipeline.store.rendezvous import forget_stale
 from pipeline.store.url import EmbeddedTarget, ServerTarget, Target
 
 # async_insert: an acknowledged insert is in the table, not in a buffer. log_queries: a log of statements has no
-# retention; lethe writes its own audit log. mutations_sync: an ALTER returns when it is done on every replica.
-SETTINGS = {"async_insert": 0, "log_queries": 0, "mutations_sync": 2, "alter_sync": 2}
+# retention; lethe writes its own audit log. Traces hold statements too, profiles parts of them, and the cache answers.
+# mutations_sync: an ALTER returns when it is done on every replica.
+SETTINGS = {
+    "async_insert": 0,
+    "log_queries": 0,
+    "log_processors_profiles": 0,
+    "opentelemetry_start_trace_probability": 0,
+    "use_query_cache": 0,
+    "mutations_sync": 2,
+    "alter_sync": 2,
+}
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 300
 _SERVED_TIMEOUT_S = 3600  # the process at the other end of a socket cannot be lost without our being told
@@ -77,7 +86,8 @@ class Store:
         """Run a statement that returns rows.
 
         Args:
-            sql: the statement; values only as parameters (``{ids:Array(String)}``), which no log keeps.
+            sql: the statement; values only as parameters (``{ids:Array(String)}``), so that none can change its
+                meaning. The engine puts them into its own text of it: docs/security.md says where that stays.
             parameters: their values.
             binary: columns to return as bytes (a body may be any bytes).
 
