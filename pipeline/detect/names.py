@@ -4,8 +4,8 @@ Cues, and the words that are no name, are data: schemas/detection/names.json. A 
 gazetteer says which words can be one. What is found once is found again wherever the text repeats it.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
-from re import escape
 from typing import Any
 
 from pipeline.detect.budget import Allowance
@@ -27,7 +27,7 @@ from pipeline.detect.nameevidence import (
 )
 from pipeline.detect.nametables import Tables
 from pipeline.detect.namewords import CAPITAL_WORD, is_spaceless, read_after, read_before, read_list, words_of
-from pipeline.detect.node import Node
+from pipeline.detect.node import Compile, Node
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span
 from pipeline.errors import DetectionFailed
@@ -60,24 +60,29 @@ class Names:
         lexicon: the words it knows.
     """
 
-    def __init__(self, cues: Sequence[Cue], lexicon: Lexicon, tables: Tables) -> None:
+    def __init__(
+        self, cues: Sequence[Cue], lexicon: Lexicon, tables: Tables, compile_regex: Compile = re.compile
+    ) -> None:
         self._tables = tables
         self.cues = tuple(cues)
         self.lexicon = lexicon
-        self._patterns = [CuePattern(self.cues, is_word=is_word) for is_word in (True, False)]
+        self._patterns = [
+            CuePattern(self.cues, is_word=is_word, compile_regex=compile_regex) for is_word in (True, False)
+        ]
 
     @classmethod
-    def from_json(cls, data: Any, common_words: frozenset[str]) -> "Names":
+    def from_json(cls, data: Any, common_words: frozenset[str], compile_regex: Compile = re.compile) -> "Names":
         """Compile the parsed file.
 
         Args:
             data: schemas/detection/names.json.
             common_words: lower-case words that are no evidence of a name by themselves.
+            compile_regex: as `re.compile`.
 
         Raises:
             PolicyError: a field is missing, unknown or wrong; the text names it.
         """
-        top = Node(FILE, data, _KEYS)
+        top = Node(FILE, data, _KEYS, compile_regex)
         first, last = load_tables()
 
         def keys(field: str) -> frozenset[str]:
@@ -95,8 +100,8 @@ class Names:
             public=keys("public"),
         )
         headings = Node(f"{FILE}/headings", data.get("headings"), {"sure", "maybe"})
-        tables = Tables(frozenset(headings.strings("sure")), frozenset(headings.strings("maybe")))
-        return cls(cues_from_json(top), lexicon, tables)
+        tables = Tables(frozenset(headings.strings("sure")), frozenset(headings.strings("maybe")), compile_regex)
+        return cls(cues_from_json(top), lexicon, tables, compile_regex)
 
     @property
     def gate(self) -> tuple[Alternative, ...]:
@@ -232,9 +237,9 @@ def _spelled(name: str, begun: Collection[str]) -> Iterator[str]:
 
     A short one, or one with which an ordinary word begins, is followed by what may stand behind it.
     """
-    written = escape(name.capitalize())
+    written = re.escape(name.capitalize())
     if len(name) > _SHORT_NAME_CHARS and name not in begun:
-        yield from (written, escape(name.upper()))
+        yield from (written, re.escape(name.upper()))
     else:
         yield written + _BEHIND_NAME
 
