@@ -9,6 +9,7 @@ from pipeline.detect.columns import Columns
 from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.gates import Finder
+from pipeline.detect.gazetteer import load_tables
 from pipeline.detect.names import Names
 from pipeline.detect.ner import WithModel
 from pipeline.detect.nermodel import Model
@@ -38,7 +39,7 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
     table = EntityTable.from_json(policy.entities, patterns.compile)
     # First, for what it takes to read them is free again for what comes then.
     names = (
-        [Names.from_json(policy.names, policy.common_words, patterns.compile)]
+        [Names.from_json(policy.names, policy.common_words, patterns.compile, load_tables(cache_dir))]
         if table.entities["PERSON"].enabled
         else []
     )

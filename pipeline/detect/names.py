@@ -8,9 +8,10 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from pipeline.detect import gazetteer
 from pipeline.detect.budget import Allowance
 from pipeline.detect.gates import Alternative, Range
-from pipeline.detect.gazetteer import Lexicon, Word, key, load_tables
+from pipeline.detect.gazetteer import Lexicon, Word, key
 from pipeline.detect.literals import is_literal, literals
 from pipeline.detect.namecues import FILE, Cue, CuePattern, cues_from_json
 from pipeline.detect.nameevidence import (
@@ -71,19 +72,26 @@ class Names:
         ]
 
     @classmethod
-    def from_json(cls, data: Any, common_words: frozenset[str], compile_regex: Compile = re.compile) -> "Names":
+    def from_json(
+        cls,
+        data: Any,
+        common_words: frozenset[str],
+        compile_regex: Compile = re.compile,
+        known: gazetteer.Tables | None = None,
+    ) -> "Names":
         """Compile the parsed file.
 
         Args:
             data: schemas/detection/names.json.
             common_words: lower-case words that are no evidence of a name by themselves.
             compile_regex: as `re.compile`.
+            known: given names and surnames; None for those of `gazetteer.load_tables`.
 
         Raises:
             PolicyError: a field is missing, unknown or wrong; the text names it.
         """
         top = Node(FILE, data, _KEYS, compile_regex)
-        first, last = load_tables()
+        first, last = known or gazetteer.load_tables()
 
         def keys(field: str) -> frozenset[str]:
             return frozenset(" ".join(map(key, text.split())) for text in top.strings(field))
