@@ -5,6 +5,7 @@ take a second, and nothing here is random. A known word is evidence of a name, n
 """
 
 import gc
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,11 +68,11 @@ def load_tables(cache_dir: Path | None = None) -> Tables:
     path = cache_path(cache_dir, "names", (sys.version, _source_digest()), ("gazetteer", "fold"))
     kept = read_whole(path)
     if kept is not None:
-        first, _, last = kept.decode().partition("\n")
-        return frozenset(first.split(" ")), frozenset(last.split(" "))
+        first, last = json.loads(kept)
+        return frozenset(first), frozenset(last)
     with _tables_only():
         tables = _read_tables()
-    write_whole(path, "\n".join(" ".join(sorted(words)) for words in tables).encode())
+    write_whole(path, json.dumps([sorted(words) for words in tables]).encode())
     return tables
 
 
