@@ -18,6 +18,8 @@ _FILES_MAX = 64
 """So many files stay in the cache, the newest: a policy has about five."""
 
 
+ALL_MODULES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py")))
+"""Of this package."""
 _SCANS = ("gates", "literals", "loosen", "scan", "traits")
 
 

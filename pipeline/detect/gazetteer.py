@@ -52,8 +52,18 @@ def key(word: str) -> str:
     return word.lower() if word.isascii() else fold(word).translate(_PLAIN)
 
 
-Tables = tuple[frozenset[str], frozenset[str]]
-"""Given names and surnames."""
+class Tables(NamedTuple):
+    """What faker knows of names.
+
+    Attributes:
+        first: given names.
+        last: surnames.
+        digest: of what both are made of.
+    """
+
+    first: frozenset[str]
+    last: frozenset[str]
+    digest: str
 
 
 @lru_cache(maxsize=1)
@@ -65,20 +75,21 @@ def load_tables(cache_dir: Path | None = None) -> Tables:
     Args:
         cache_dir: where; None for nowhere.
     """
-    path = cache_path(cache_dir, "names", (sys.version, _source_digest()), ("gazetteer", "fold"))
+    source = _source_digest()
+    path = cache_path(cache_dir, "names", source, ("gazetteer", "fold"))
     kept = read_whole(path)
     if kept is not None:
         first, last = json.loads(kept)
-        return frozenset(first), frozenset(last)
+        return Tables(frozenset(first), frozenset(last), source)
     with _tables_only():
-        tables = _read_tables()
-    write_whole(path, json.dumps([sorted(words) for words in tables]).encode())
-    return tables
+        first, last = _read_tables()
+    write_whole(path, json.dumps([sorted(first), sorted(last)]).encode())
+    return Tables(first, last, source)
 
 
 def _source_digest() -> str:
-    """Return a digest of faker's tables as they are installed."""
-    digest = sha256()
+    """Return a digest of faker's tables as they are installed, and of the Python that reads them."""
+    digest = sha256(sys.version.encode())
     spec = find_spec("faker")
     for folder in spec.submodule_search_locations or () if spec else ():
         for path in sorted(Path(folder, "providers", "person").rglob("*.py")):
@@ -110,7 +121,7 @@ def _tables_only() -> Iterator[None]:
         gc.collect()  # now, so that what is made next takes their place
 
 
-def _read_tables() -> Tables:
+def _read_tables() -> tuple[frozenset[str], frozenset[str]]:
     from faker.providers import person  # noqa: PLC0415 - a process that detects nothing need not load it
 
     first: set[str] = set()
