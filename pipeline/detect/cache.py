@@ -1,4 +1,4 @@
-"""Files that cost seconds to make: compiled databases, and what is told of patterns.
+"""Files that cost seconds to make: compiled databases and patterns, tables of names, and what is told of patterns.
 
 They are kept in a cache folder under names made of their contents' sources. A database from elsewhere can take over
 the process that loads it, so a folder or file that others can write to is not read.
@@ -14,8 +14,8 @@ from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
 _DIGEST_BYTES = 32
-_FILES_MAX = 64
-"""So many files stay in the cache, the newest: a policy has about five."""
+_FILES_MAX = 100
+"""So many files stay in the cache, the newest: a policy has about eight."""
 
 
 ALL_MODULES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py")))

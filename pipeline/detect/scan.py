@@ -104,8 +104,8 @@ def to_bytes(text: str) -> bytes:
 def plain_chars() -> dict[int, str]:
     r"""Digits and spaces beyond ASCII, which `\d` and `\s` hold, and those of ASCII for them."""
     chars = [chr(code) for code in range(0x80, 0x20000)]
-    digits = {ord(char): str(int(char)) for char in chars if char.isdecimal()}
-    return digits | {ord(char): " " for char in chars if char.isspace()}
+    digits = {ord(char): str(int(char)) for char in filter(str.isdecimal, chars)}
+    return digits | {ord(char): " " for char in filter(str.isspace, chars)}
 
 
 MARKER = ScanPattern("[" + "".join(map(chr, plain_chars())) + "]")
@@ -145,10 +145,15 @@ def make_matchers(
 
 def matchers_path(groups: Sequence[Sequence[ScanPattern]], cache_dir: Path | None, form: Form = "bytes") -> Path | None:
     """Return where the databases are kept that `make_matchers` makes of the same arguments; None for nowhere."""
+    key = [tuple(group) for group in groups], form
+    return cache_path(cache_dir, "db", (version(), key))
+
+
+def version() -> str:
+    """Return whose databases can be loaded: Hyperscan's version."""
     import hyperscan  # noqa: PLC0415 - as above
 
-    key = [tuple(group) for group in groups], form
-    return cache_path(cache_dir, "db", (getattr(hyperscan, "__version__", ""), key))
+    return str(getattr(hyperscan, "__version__", ""))
 
 
 def kept_matchers(path: Path | None, count: int) -> list[Matcher | None] | None:

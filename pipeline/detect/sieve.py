@@ -18,7 +18,7 @@ from threading import Lock
 from pipeline.detect.cache import ALL_MODULES, cache_path, read_whole, write_whole
 from pipeline.detect.gates import Alternative
 from pipeline.detect.layout import Layout, LongGate, dump_layout, read_layout
-from pipeline.detect.scan import Matcher, kept_matchers, plain, to_bytes
+from pipeline.detect.scan import Matcher, kept_matchers, plain, to_bytes, version
 from pipeline.detect.sievemaker import Matchers, lay_out
 
 
@@ -139,10 +139,8 @@ class _Scans:
 
 def _key(gates: Sequence[Sequence[Alternative]]) -> tuple[object, ...]:
     """Return all that a layout is made of, but for code."""
-    import hyperscan  # noqa: PLC0415 - most commands never detect anything
-
     made_of = [gate if isinstance(gate, LongGate) else tuple(gate) for gate in gates]
-    return sys.version, getattr(hyperscan, "__version__", ""), made_of
+    return sys.version, version(), made_of
 
 
 def _kept(layout: Layout, cache_dir: Path) -> Matchers | None:
