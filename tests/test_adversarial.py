@@ -116,9 +116,9 @@ def test_a_pattern_may_not_match_without_end() -> None:
     long = Counting(CHARS_A_MATCH - 1)
     text = "x" * (1 << 17)
     with pytest.raises(DetectionFailed):
-        list(StrictRegex(long, 1.0).finditer(text))
+        list(StrictRegex(lambda: long, 1.0).finditer(text))
     assert long.matches == matches_max(text) + 1 == len(text) // CHARS_A_MATCH + 1
-    assert len(list(StrictRegex(Counting(1), 1.0).finditer("x" * MATCHES_MIN))) == MATCHES_MIN
+    assert len(list(StrictRegex(lambda: Counting(1), 1.0).finditer("x" * MATCHES_MIN))) == MATCHES_MIN
 
 
 def test_findings_of_a_recognizer_are_counted_over_all_its_looks(detector: Engine) -> None:

@@ -3,7 +3,7 @@
 A text that would take more is redacted whole: no finder skips what it has no budget for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -85,13 +85,15 @@ class Allowance:
 
 
 class StrictRegex:
-    """A compiled pattern that says when it ran out of time; Presidio would log that and skip the pattern.
+    """A pattern that says when it ran out of time; Presidio would log that and skip the pattern.
 
     What Presidio does with a match takes 50 microseconds, so a text may not have them without end.
     """
 
-    def __init__(self, compiled: Any, timeout_s: float) -> None:
-        self._compiled = compiled
+    def __init__(self, compile_regex: Callable[[], Any], timeout_s: float) -> None:
+        """Take what compiles the pattern, for when the first text comes: of most recognizers none ever does."""
+        self._compile = compile_regex
+        self._compiled: Any = None
         self._timeout_s = timeout_s
 
     def finditer(self, text: str, timeout: float | None = None) -> Iterator[Any]:  # noqa: ARG002 - Presidio's call
@@ -99,8 +101,11 @@ class StrictRegex:
 
         Raises:
             DetectionFailed: the pattern ran out of time, or has more matches than the budget.
+            Exception: it is no pattern.
         """
         timed_out = is_spent = False
+        if self._compiled is None:  # two threads may both compile it, to the same
+            self._compiled = self._compile()
         matches = self._compiled.finditer(text, timeout=self._timeout_s)
         try:
             yield from islice(matches, matches_max(text))

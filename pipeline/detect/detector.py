@@ -1,17 +1,22 @@
 """Puts the detector together from the policy: Presidio's recognizers, our own rules, names, and the scan in front."""
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.detect.allow import AllowList
+from pipeline.detect.cache import cache_path, read_whole, write_whole
 from pipeline.detect.columns import Columns
 from pipeline.detect.engine import Engine
 from pipeline.detect.entities import EntityTable
 from pipeline.detect.gates import Finder
+from pipeline.detect.gazetteer import load_tables
 from pipeline.detect.names import Names
 from pipeline.detect.ner import WithModel
 from pipeline.detect.nermodel import Model
 from pipeline.detect.nerrules import NerRules
+from pipeline.detect.patterns import DIALECT, Patterns
 from pipeline.detect.presidio import make_owners_recognizers, make_recognizers
 from pipeline.detect.rules import rules_from_json
 from pipeline.detect.sieve import Sieve
@@ -21,6 +26,19 @@ from pipeline.errors import ConfigError, PolicyError
 from pipeline.policy.load import Policy
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Let the garbage collector rest: what is made here stays, and to look at it over and over takes a sixth of it."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_collector_paused()
 def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
     """Return the detector of a policy.
 
@@ -31,10 +49,18 @@ def make_detector(policy: Policy, cache_dir: Path | None = None) -> Engine:
     Raises:
         PolicyError: the policy names what there is not.
     """
-    table = EntityTable.from_json(policy.entities)
+    path = cache_path(cache_dir, "patterns", (DIALECT, policy.digest), ("patterns",))
+    patterns = Patterns(read_whole(path))
+    table = EntityTable.from_json(policy.entities, patterns.compile)
     # First, for what it takes to read them is free again for what comes then.
-    names = [Names.from_json(policy.names, policy.common_words)] if table.entities["PERSON"].enabled else []
-    rules = rules_from_json(policy.rules)
+    names = (
+        [Names.from_json(policy.names, policy.common_words, patterns.compile, load_tables(cache_dir))]
+        if table.entities["PERSON"].enabled
+        else []
+    )
+    rules = rules_from_json(policy.rules, patterns)
+    if patterns.is_new:
+        write_whole(path, patterns.dump())
     for rule in rules:
         if rule.entity not in table.entities:
             raise PolicyError(f"rule {rule.name}: its entity is not declared in entities.json")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.detect.node import Node
+from pipeline.detect.node import Compile, Node
 from pipeline.errors import PolicyError
 
 FILE = "schemas/detection/entities.json"
@@ -118,13 +118,17 @@ class EntityTable:
     recognizers: tuple[RecognizerRule, ...]
 
     @classmethod
-    def from_json(cls, data: Any) -> "EntityTable":
+    def from_json(cls, data: Any, compile_regex: Compile = re.compile) -> "EntityTable":
         """Compile the parsed file.
+
+        Args:
+            data: schemas/detection/entities.json.
+            compile_regex: as `re.compile`.
 
         Raises:
             PolicyError: a field is missing, unknown or wrong; the text names it.
         """
-        top = Node(FILE, data, {"why", "entities", "recognizers", "patterns"})
+        top = Node(FILE, data, {"why", "entities", "recognizers", "patterns"}, compile_regex)
         entities = {name: _entity(name, node) for name, node in top.children("entities", _ENTITY_KEYS)}
         recognizers = [_recognizer(name, node) for name, node in top.children("recognizers", _RECOGNIZER_KEYS)]
         patterns = [_pattern(name, node) for name, node in top.children("patterns", _PATTERN_KEYS)]
@@ -219,7 +223,7 @@ def _shared(node: Node) -> dict[str, Any]:
 def _shapes(node: Node) -> tuple[Shape, ...]:
     shapes = []
     for index, data in enumerate(node.data.get("alone", [])):
-        shape = Node(f"{node.where}/alone/{index}", data, {"text", "before", "after"})
+        shape = Node(f"{node.where}/alone/{index}", data, {"text", "before", "after"}, node.compile)
         text, before, after = shape.regex("text"), shape.regex("before"), shape.regex("after")
         if text is None or before is None or after is None:
             shape.fail("text", "text, before and after are all needed")

@@ -5,12 +5,14 @@ take a second, and nothing here is random. A known word is evidence of a name, n
 """
 
 import gc
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +20,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from pipeline.detect.cache import cache_path, read_whole, write_whole
 from pipeline.detect.fold import fold
 
 # Letters that Unicode does not take apart, and that people write plain.
@@ -49,11 +52,49 @@ def key(word: str) -> str:
     return word.lower() if word.isascii() else fold(word).translate(_PLAIN)
 
 
+class Tables(NamedTuple):
+    """What faker knows of names.
+
+    Attributes:
+        first: given names.
+        last: surnames.
+        digest: of what both are made of.
+    """
+
+    first: frozenset[str]
+    last: frozenset[str]
+    digest: str
+
+
 @lru_cache(maxsize=1)
-def load_tables() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the given names and the surnames of all locales. Takes about 0.3 s the first time."""
+def load_tables(cache_dir: Path | None = None) -> Tables:
+    """Return the given names and the surnames of all locales.
+
+    Reading them from faker takes 0.3 s, so they are kept.
+
+    Args:
+        cache_dir: where; None for nowhere.
+    """
+    source = _source_digest()
+    path = cache_path(cache_dir, "names", source, ("gazetteer", "fold"))
+    kept = read_whole(path)
+    if kept is not None:
+        first, last = json.loads(kept)
+        return Tables(frozenset(first), frozenset(last), source)
     with _tables_only():
-        return _read_tables()
+        first, last = _read_tables()
+    write_whole(path, json.dumps([sorted(first), sorted(last)]).encode())
+    return Tables(first, last, source)
+
+
+def _source_digest() -> str:
+    """Return a digest of faker's tables as they are installed, and of the Python that reads them."""
+    digest = sha256(sys.version.encode())
+    spec = find_spec("faker")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for path in sorted(Path(folder, "providers", "person").rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -6,10 +6,11 @@ All phrases are tried in one pass over the text in lower case, each only where a
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.detect.gates import Alternative
 from pipeline.detect.namephrases import heads
-from pipeline.detect.node import Node
+from pipeline.detect.node import Compile, Node
 from pipeline.detect.scan import ScanPattern
 
 FILE = "schemas/detection/names.json"
@@ -137,7 +138,7 @@ def _cue(name: str, node: Node) -> Cue:
         kind=kind,
         need=need,
         score=node.number("score"),
-        phrases=node.strings("phrases", _is_phrase),
+        phrases=node.strings("phrases", partial(_is_phrase, node.compile)),
         is_lower=node.flag("lower"),
         is_strong=node.flag("strong"),
         is_capital=node.flag("case"),
@@ -150,9 +151,9 @@ def _cue(name: str, node: Node) -> Cue:
     )
 
 
-def _is_phrase(phrase: str) -> bool:
+def _is_phrase(compile_regex: Compile, phrase: str) -> bool:
     try:
-        return re.compile(phrase).groups == 0 and all(char for char, _ in heads(phrase) or [("", "")])
+        return compile_regex(phrase).groups == 0 and all(char for char, _ in heads(phrase) or [("", "")])
     except (re.error, ValueError):
         return False
 
@@ -166,7 +167,7 @@ class CuePattern:
     It matches where a phrase begins, or the character before; an empty group stands where the phrase ends.
     """
 
-    def __init__(self, cues: Sequence[Cue], *, is_word: bool) -> None:
+    def __init__(self, cues: Sequence[Cue], *, is_word: bool, compile_regex: Compile = re.compile) -> None:
         self._cues: list[tuple[Cue, re.Pattern[str]]] = []
         self._offset = int(is_word)
         # What follows is written once for all phrases with the same first character, or compiling takes a second.
@@ -185,7 +186,7 @@ class CuePattern:
             branches.append(
                 f"{re.escape(char)}{guard}(?:{trees})" if is_word else f"{re.escape(char)}{guard}(?={trees})"
             )
-        self.regex = re.compile(rf"[\W_](?={'|'.join(branches)})" if is_word else "|".join(branches))
+        self.regex = compile_regex(rf"[\W_](?={'|'.join(branches)})" if is_word else "|".join(branches))
 
     def find(self, text: str, start: int, end: int) -> Iterator[tuple[Cue, int, int]]:
         """Yield cues, each with where it begins, and where it ends with what stands between it and the name."""

@@ -4,18 +4,19 @@ Cues, and the words that are no name, are data: schemas/detection/names.json. A 
 gazetteer says which words can be one. What is found once is found again wherever the text repeats it.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
-from re import escape
+from functools import partial
+from hashlib import sha256
 from typing import Any
 
+from pipeline.detect import gazetteer
 from pipeline.detect.budget import Allowance
 from pipeline.detect.gates import Alternative, Range
-from pipeline.detect.gazetteer import Lexicon, Word, key, load_tables
-from pipeline.detect.literals import is_literal, literals
+from pipeline.detect.gazetteer import Lexicon, Word, key
+from pipeline.detect.layout import LongGate
 from pipeline.detect.namecues import FILE, Cue, CuePattern, cues_from_json
 from pipeline.detect.nameevidence import (
-    EVIDENCE,
-    GATES,
     Finding,
     beside_evidence,
     evidence_in,
@@ -25,10 +26,10 @@ from pipeline.detect.nameevidence import (
     mailbox_names,
     speakers,
 )
+from pipeline.detect.namegate import ways
 from pipeline.detect.nametables import Tables
 from pipeline.detect.namewords import CAPITAL_WORD, is_spaceless, read_after, read_before, read_list, words_of
-from pipeline.detect.node import Node
-from pipeline.detect.scan import ScanPattern
+from pipeline.detect.node import Compile, Node
 from pipeline.detect.spans import Span
 from pipeline.errors import DetectionFailed
 
@@ -38,8 +39,6 @@ CHARS_A_CUE = 24
 """A text may have 1,000 cues, or one in 24 characters if that is more; beyond, it is redacted whole."""
 _REACH_CHARS = 128
 _NAME_CHARS_MIN = 3
-_SHORT_NAME_CHARS = 4
-_BEHIND_NAME = r"[ ,.:;\n)'\"-]"
 _KEYS = {
     *("why", "cues", "titles", "particles", "stop", "ambiguous", "place_before", "thing_after", "public"),
     *("more_first", "more_last", "headings"),
@@ -60,32 +59,45 @@ class Names:
         lexicon: the words it knows.
     """
 
-    def __init__(self, cues: Sequence[Cue], lexicon: Lexicon, tables: Tables) -> None:
+    def __init__(
+        self, cues: Sequence[Cue], lexicon: Lexicon, tables: Tables, digest: str, compile_regex: Compile
+    ) -> None:
+        self._digest = digest
         self._tables = tables
         self.cues = tuple(cues)
         self.lexicon = lexicon
-        self._patterns = [CuePattern(self.cues, is_word=is_word) for is_word in (True, False)]
+        self._patterns = [
+            CuePattern(self.cues, is_word=is_word, compile_regex=compile_regex) for is_word in (True, False)
+        ]
 
     @classmethod
-    def from_json(cls, data: Any, common_words: frozenset[str]) -> "Names":
+    def from_json(
+        cls,
+        data: Any,
+        common_words: frozenset[str],
+        compile_regex: Compile = re.compile,
+        known: gazetteer.Tables | None = None,
+    ) -> "Names":
         """Compile the parsed file.
 
         Args:
             data: schemas/detection/names.json.
             common_words: lower-case words that are no evidence of a name by themselves.
+            compile_regex: as `re.compile`.
+            known: given names and surnames; None for those of `gazetteer.load_tables`.
 
         Raises:
             PolicyError: a field is missing, unknown or wrong; the text names it.
         """
-        top = Node(FILE, data, _KEYS)
-        first, last = load_tables()
+        top = Node(FILE, data, _KEYS, compile_regex)
+        known = known or gazetteer.load_tables()
 
         def keys(field: str) -> frozenset[str]:
             return frozenset(" ".join(map(key, text.split())) for text in top.strings(field))
 
         lexicon = Lexicon(
-            first=first | keys("more_first"),
-            last=last | keys("more_last"),
+            first=known.first | keys("more_first"),
+            last=known.last | keys("more_last"),
             weak=keys("ambiguous") | frozenset(map(key, common_words)),
             stop=keys("stop"),
             titles=keys("titles"),
@@ -95,24 +107,14 @@ class Names:
             public=keys("public"),
         )
         headings = Node(f"{FILE}/headings", data.get("headings"), {"sure", "maybe"})
-        tables = Tables(frozenset(headings.strings("sure")), frozenset(headings.strings("maybe")))
-        return cls(cues_from_json(top), lexicon, tables)
+        tables = Tables(frozenset(headings.strings("sure")), frozenset(headings.strings("maybe")), compile_regex)
+        digest = sha256(repr((data, sorted(common_words), known.digest)).encode()).hexdigest()
+        return cls(cues_from_json(top), lexicon, tables, digest, compile_regex)
 
     @property
-    def gate(self) -> tuple[Alternative, ...]:
-        """Return the ways through the gate: a cue, or a given name and evidence of a person.
-
-        A cue that is too common to look for by itself is evidence for that, but for those of few letters.
-        """
-        first = [word for word in self.lexicon.first if word.isalpha() and self.lexicon.is_telling(word)]
-        begun = {word[:size] for word in self.lexicon.weak | self.lexicon.stop for size in range(1, len(word))}
-        names = {text for word in first if not is_spaceless(word[0]) for text in _spelled(word, begun)}
-        others = [Alternative(ScanPattern(regex, "m")) for regex in (self._tables.gate, *GATES)]
-        quiet = dict.fromkeys(way.pattern for cue in self.cues if not cue.is_gate for way in cue.ways)
-        telling = (pattern for pattern in quiet if _is_telling(pattern))
-        beside = (*(ScanPattern(regex, "m") for regex in EVIDENCE), *telling)
-        known = [Alternative(ScanPattern(name), beside=beside) for name in sorted(names)]
-        return (*dict.fromkeys(way for cue in self.cues if cue.is_gate for way in cue.ways), *others, *known)
+    def gate(self) -> Sequence[Alternative]:
+        """Return the ways through the gate: a cue, or a given name and evidence of a person."""
+        return LongGate(self._digest, partial(ways, self.cues, self.lexicon, self._tables.gate))
 
     def find(
         self,
@@ -220,23 +222,6 @@ class Names:
             if words and not text[match.start() - 1 : match.start()].isalnum():
                 done = words[-1].end
                 yield Span(words[0].start, done, ENTITY, _AGAIN_SCORE, "name_again")
-
-
-def _is_telling(pattern: ScanPattern) -> bool:
-    held = literals(pattern.regex)
-    return bool(held) and all(len(one.regex) > _SHORT_NAME_CHARS and is_literal(one.regex) for one in held)
-
-
-def _spelled(name: str, begun: Collection[str]) -> Iterator[str]:
-    """Yield patterns of a given name as texts have it: in capitals or with one.
-
-    A short one, or one with which an ordinary word begins, is followed by what may stand behind it.
-    """
-    written = escape(name.capitalize())
-    if len(name) > _SHORT_NAME_CHARS and name not in begun:
-        yield from (written, escape(name.upper()))
-    else:
-        yield written + _BEHIND_NAME
 
 
 def _is_backed(finding: Finding, places: Sequence[int], numbers: Sequence[int]) -> bool:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
+from pipeline.detect.node import Compile
+
 ROW_CHARS_MAX = 4000
 HEADING_CHARS_MAX = 48
 _DELIMITERS = ",;\t|"
@@ -33,17 +35,18 @@ class Tables:
     Args:
         sure: headings of names of persons, in lower case.
         maybe: headings of names, or of persons.
+        compile_regex: as `re.compile`.
 
     Attributes:
         gate: matches in every text with a heading that is sure, or ``name``.
     """
 
-    def __init__(self, sure: frozenset[str], maybe: frozenset[str]) -> None:
+    def __init__(self, sure: frozenset[str], maybe: frozenset[str], compile_regex: Compile = re.compile) -> None:
         self._sure = sure
         self._maybe = maybe
         words, gate = _either(sure | maybe), _either(sure | {"name"})
         self.gate = rf"(?i:(?:^|[,;\t|(])[ \"'`*]{{0,3}}(?:{gate})[ \"'`*]{{0,3}}(?:[,;\t|)]|$))"
-        self._heading = re.compile(rf"[\n,;\t|(][ \"'`*]{{0,3}}(?:{words})[ \"'`*]{{0,3}}(?=[,;\t|)\n])")
+        self._heading = compile_regex(rf"[\n,;\t|(][ \"'`*]{{0,3}}(?:{words})[ \"'`*]{{0,3}}(?=[,;\t|)\n])")
 
     def find(self, text: str, lower: str) -> Iterator[Cell]:
         """Yield the cells of all tables.

@@ -7,6 +7,9 @@ from typing import Any, NoReturn
 
 from pipeline.errors import PolicyError
 
+Compile = Callable[[str], re.Pattern[str]]
+"""Makes a regular expression of its text, as `re.compile` does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -16,6 +19,7 @@ class Node:
         where: file and path to the object.
         data: the parsed object.
         keys: the fields it may have.
+        compile: makes its regular expressions.
 
     Raises:
         PolicyError: from every method, when the file is wrong; the text names the field.
@@ -24,6 +28,7 @@ class Node:
     where: str
     data: Any
     keys: set[str]
+    compile: Compile = re.compile
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, dict):
@@ -41,7 +46,7 @@ class Node:
         value = self.data.get(key, {})
         if not isinstance(value, dict):
             self.fail(key, "must be an object")
-        return [(name, Node(f"{self.where}/{key}/{name}", child, keys)) for name, child in value.items()]
+        return [(name, Node(f"{self.where}/{key}/{name}", child, keys, self.compile)) for name, child in value.items()]
 
     def text(self, key: str, default: str | None = None) -> str:
         """Return a string; without a default it must be there and not be empty."""
@@ -83,7 +88,7 @@ class Node:
         value = self.text(key, "")
         compiled = None
         try:
-            compiled = re.compile(value) if value else None
+            compiled = self.compile(value) if value else None
         except re.error:
             self.fail(key, "is not a regular expression")
         return compiled

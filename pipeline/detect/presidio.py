@@ -15,17 +15,19 @@ import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pipeline.detect.budget import StrictRegex
 from pipeline.detect.context import WORD, Context
 from pipeline.detect.entities import EntityTable, RecognizerRule
 from pipeline.detect.gates import Alternative
-from pipeline.detect.nospacy import without_spacy
 from pipeline.detect.phones import Plans
 from pipeline.detect.recognizer import PlusFirst, Recognizer
 from pipeline.detect.scan import ScanPattern
+from pipeline.detect.standins import unchecked_patterns, without
 from pipeline.detect.traits import stays_in_line
 from pipeline.errors import PolicyError
 
@@ -37,6 +39,7 @@ class _Silence(logging.Filter):
         return False
 
 
+_NO_SESSION: Any = object()
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}
 _SILENCE = _Silence()
 _SILENCED = ("presidio-analyzer", "decision_process", "tldextract", "tldextract.cache")
@@ -97,7 +100,7 @@ def make_owners_recognizers(
     Raises:
         PolicyError: one of them is not as Presidio wants it, its entity type is not declared, or its name is taken.
     """
-    from presidio_analyzer import Pattern, PatternRecognizer  # noqa: PLC0415 - as above
+    from presidio_analyzer import PatternRecognizer  # noqa: PLC0415 - as above
 
     context = _make_context()
     taken = {rule.name for rule in table.recognizers}
@@ -112,7 +115,7 @@ def make_owners_recognizers(
         made: Any = None
         with suppress(Exception):  # whatever Presidio makes of what it does not expect
             made = PatternRecognizer.from_dict(options)
-            _make_strict(made, Pattern, regex_timeout_s)
+            _make_strict(made, regex_timeout_s)
         if made is None or not made.patterns:
             raise PolicyError(f"recognizers: {name}: Presidio cannot read it; it needs patterns, or a deny_list")
         rule = RecognizerRule(name, entity, "of the policy's owner", lines=_stays_in_line(made))
@@ -187,7 +190,7 @@ def _make_recognizer(rule: RecognizerRule, regex_timeout_s: float) -> Any:
         recognizer = predefined(context=context, **rule.options)
     if hasattr(recognizer, "patterns"):
         _leave_out(recognizer, rule)
-        _make_strict(recognizer, Pattern, regex_timeout_s)
+        _make_strict(recognizer, regex_timeout_s)
     if regions := rule.options.get("supported_regions"):
         recognizer = PlusFirst(recognizer, Plans(regions, regex.compile).regions_for)
     return recognizer
@@ -200,14 +203,17 @@ def _leave_out(recognizer: Any, rule: RecognizerRule) -> None:
     recognizer.patterns = [item for item in recognizer.patterns if item.name not in rule.without]
 
 
-def _make_strict(recognizer: Any, pattern_class: Any, regex_timeout_s: float) -> None:
-    """Give the recognizer patterns of its own (the class's are shared by the process) that never skip."""
+def _make_strict(recognizer: Any, regex_timeout_s: float) -> None:
+    """Give the recognizer patterns of its own (the class's are shared by the process) that never skip.
+
+    Presidio, or its pattern's author, has seen that each is one; it is compiled when a text comes for it.
+    """
     import regex  # noqa: PLC0415 - as in the factory
 
     flags = recognizer.global_regex_flags
-    recognizer.patterns = [pattern_class(item.name, item.regex, item.score) for item in recognizer.patterns]
+    recognizer.patterns = [copy(item) for item in recognizer.patterns]
     for item in recognizer.patterns:
-        item.compiled_regex = StrictRegex(regex.compile(item.regex, flags=flags), regex_timeout_s)
+        item.compiled_regex = StrictRegex(partial(regex.compile, item.regex, flags=flags), regex_timeout_s)
         item.compiled_with_flags = flags
 
 
@@ -218,13 +224,13 @@ def _silence_and_unplug() -> None:
     call); an extractor over the bundled snapshot takes its place. `IbanRecognizer` searches with a time limit of its
     own and goes on without the findings; its pattern has bounded repetitions only, so it needs none.
     """
-    import tldextract  # noqa: PLC0415 - as in the factory
-
-    with without_spacy():
+    with without("requests", "requests_file"):
+        import tldextract  # noqa: PLC0415 - as in the factory
+    with without("spacy", "thinc"), unchecked_patterns():
         from presidio_analyzer.predefined_recognizers.generic import iban_recognizer  # noqa: PLC0415
 
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
-    extract("example.com")  # reads the snapshot now, not with the first event
+    extract("example.com", session=_NO_SESSION)  # reads the snapshot now, not with the first event
     tldextract.extract = extract  # type: ignore[assignment]
     iban_recognizer.REGEX_TIMEOUT_SECONDS = None  # type: ignore[assignment]
     for name in _SILENCED:

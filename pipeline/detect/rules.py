@@ -9,13 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from re import _parser as parser  # type: ignore[attr-defined]  # the only way to a pattern's width
 from typing import Any
 
 from pipeline.detect.budget import Allowance
 from pipeline.detect.checksums import has_checksum, is_check
 from pipeline.detect.gates import Alternative, Range
 from pipeline.detect.node import Node
+from pipeline.detect.patterns import Patterns
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.spans import Span
 from pipeline.errors import DetectionFailed, PolicyError
@@ -162,38 +162,35 @@ class Rule:
         return bool(self.near.search(before) or self.near.search(after))
 
 
-def longest_match(regex: re.Pattern[str]) -> int:
-    """Return how long a match can be, in characters; a very large number where there is no bound."""
-    return int(parser.parse(regex.pattern, regex.flags & ~re.UNICODE).getwidth()[1])
-
-
 def entropy_bits(value: str) -> float:
     """Return the Shannon entropy of a text's characters, in bits a character (Shannon 1948); 0 for the empty one."""
     size = len(value)
     return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
 
 
-def rules_from_json(files: Mapping[str, Any]) -> tuple[Rule, ...]:
+def rules_from_json(files: Mapping[str, Any], patterns: Patterns | None = None) -> tuple[Rule, ...]:
     """Compile the parsed files, in the order of their names.
 
     Args:
         files: documents by name, without ``.json``.
+        patterns: compiles their patterns; None for one that has none.
 
     Raises:
         PolicyError: a field is missing, unknown or wrong, or two rules share a name; the text names it.
     """
+    patterns = patterns or Patterns()
     rules: dict[str, Rule] = {}
     for file, data in sorted(files.items()):
-        top = Node(f"{FOLDER}/{file}.json", data, {"why", "together", "rules"})
+        top = Node(f"{FOLDER}/{file}.json", data, {"why", "together", "rules"}, patterns.compile)
         group = file if top.flag("together") else ""
         for name, node in top.children("rules", _KEYS):
             if name in rules:
                 raise PolicyError(f"{node.where}: there is another rule of this name; give it its own")
-            rules[name] = _rule(name, node, group)
+            rules[name] = _rule(name, node, group, patterns)
     return tuple(rules.values())
 
 
-def _rule(name: str, node: Node, group: str) -> Rule:
+def _rule(name: str, node: Node, group: str, patterns: Patterns) -> Rule:
     regex = node.regex("regex")
     if regex is None:
         node.fail("regex", "is needed")
@@ -209,7 +206,7 @@ def _rule(name: str, node: Node, group: str) -> Rule:
     if isinstance(entropy, bool) or not isinstance(entropy, int | float) or not 0 <= entropy <= 8:  # noqa: PLR2004 - bits
         node.fail("entropy_min", "must be a number of bits a character, 0 to 8")
     anchor = node.text("anchor", "")
-    reach = longest_match(regex)
+    reach = patterns.chars_max(regex.pattern)
     if reach > REACH_MAX:
         node.fail("regex", f"can match more than {REACH_MAX} characters; bound its repetitions")
     return Rule(

@@ -104,8 +104,8 @@ def to_bytes(text: str) -> bytes:
 def plain_chars() -> dict[int, str]:
     r"""Digits and spaces beyond ASCII, which `\d` and `\s` hold, and those of ASCII for them."""
     chars = [chr(code) for code in range(0x80, 0x20000)]
-    digits = {ord(char): str(int(char)) for char in chars if char.isdecimal()}
-    return digits | {ord(char): " " for char in chars if char.isspace()}
+    digits = {ord(char): str(int(char)) for char in filter(str.isdecimal, chars)}
+    return digits | {ord(char): " " for char in filter(str.isspace, chars)}
 
 
 MARKER = ScanPattern("[" + "".join(map(chr, plain_chars())) + "]")
@@ -132,16 +132,36 @@ def make_matchers(
     """
     import hyperscan  # noqa: PLC0415 - most commands never detect anything
 
-    key = [tuple(group) for group in groups], form
-    path = cache_path(cache_dir, "db", (getattr(hyperscan, "__version__", ""), key))
-    loaders = _kept(hyperscan, path, len(groups))
-    if loaders is None:
+    path = matchers_path(groups, cache_dir, form)
+    matchers = kept_matchers(path, len(groups))
+    if matchers is None:
         databases = [_compile(hyperscan, group, form) if group else None for group in groups]
         write_private(path, _packed(hyperscan, databases))
         # As kept they need no memory until they are asked for; where nothing can be kept, these stay.
-        loaders = _kept(hyperscan, path, len(groups))
-        loaders = loaders or [database and partial(_itself, database) for database in databases]
-    return [load and Matcher(load) for load in loaders]
+        matchers = kept_matchers(path, len(groups))
+        matchers = matchers or [database and Matcher(partial(_itself, database)) for database in databases]
+    return matchers
+
+
+def matchers_path(groups: Sequence[Sequence[ScanPattern]], cache_dir: Path | None, form: Form = "bytes") -> Path | None:
+    """Return where the databases are kept that `make_matchers` makes of the same arguments; None for nowhere."""
+    key = [tuple(group) for group in groups], form
+    return cache_path(cache_dir, "db", (version(), key))
+
+
+def version() -> str:
+    """Return whose databases can be loaded: Hyperscan's version."""
+    import hyperscan  # noqa: PLC0415 - as above
+
+    return str(getattr(hyperscan, "__version__", ""))
+
+
+def kept_matchers(path: Path | None, count: int) -> list[Matcher | None] | None:
+    """Return the matchers that are kept in a file of so many; None for what another version made, or no such file."""
+    import hyperscan  # noqa: PLC0415 - as above
+
+    loaders = _kept(hyperscan, path, count)
+    return None if loaders is None else [load and Matcher(load) for load in loaders]
 
 
 def _packed(hyperscan: Any, databases: Sequence[Any]) -> bytes:

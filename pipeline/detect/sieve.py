@@ -10,27 +10,16 @@ only what needs it is in one: patterns with `\w`, or with a letter beyond ASCII.
 first, and then, with its digits and spaces made those of ASCII, as bytes through the others.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import replace
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 
-from pipeline.detect.cache import cache_path, read_private, write_private
-from pipeline.detect.gates import Alternative, ScanPlan, plan_scan
-from pipeline.detect.literals import Told, tell
-from pipeline.detect.loosen import is_wide
-from pipeline.detect.scan import (
-    MARKER,
-    Matcher,
-    ScanPattern,
-    make_matchers,
-    plain,
-    relocatable,
-    to_bytes,
-)
-from pipeline.detect.traits import needs_wide
+from pipeline.detect.cache import ALL_MODULES, cache_path, read_whole, write_whole
+from pipeline.detect.gates import Alternative
+from pipeline.detect.layout import Layout, LongGate, dump_layout, read_layout
+from pipeline.detect.scan import Matcher, kept_matchers, plain, to_bytes, version
+from pipeline.detect.sievemaker import Matchers, lay_out
 
 
 class Sieve:
@@ -48,31 +37,21 @@ class Sieve:
             gates: of the finders, by their number.
             cache_dir: where compiled databases are kept; None for nowhere.
         """
-        known = [gate if all(relocatable([way.pattern for way in gate])) else () for gate in gates]
-        told = _told(known, cache_dir)
-        plan = plan_scan(known, told)
-        groups, close = _closely(plan, cache_dir)
-        if refused := _refused(plan, groups, close):
-            known = [() if finder in refused else gate for finder, gate in enumerate(known)]
-            plan = plan_scan(known, told)
-            groups, close = _closely(plan, cache_dir)
-        # Tens of thousands of patterns, which only the databases need from here on.
-        self.plan = replace(plan, first=(), digits=())
-        self.always = [finder for finder, gate in enumerate(known) if not gate]
-        self._groups = groups
-        self._masks = [sum(1 << number for number in group) for group in groups]
-        self._group_of = {number: index for index, group in enumerate(groups) for number in group}
-        self._close = close
-        patterns = [[plan.ways[number].pattern for number in group] for group in groups]
-        has_wide = [any(pattern and is_wide(pattern.regex) for pattern in some) for some in patterns]
-        chosen = [
-            [pattern for pattern in some if pattern] if wide else []
-            for some, wide in zip(patterns, has_wide, strict=True)
-        ]
-        wide = make_matchers(chosen, cache_dir, "wide bytes")
-        self._close_wide = [better or matcher for better, matcher in zip(wide, close, strict=True)]
-        self._sure = sum(1 << number for number, way in enumerate(plan.ways) if way.is_sure)
-        self._scans = _Scans(plan, cache_dir)
+        path = cache_path(cache_dir, "sieve", _key(gates), ALL_MODULES)
+        layout = read_layout(read_whole(path))
+        matchers = _kept(layout, cache_dir) if layout and cache_dir else None
+        if layout is None or matchers is None:
+            layout, matchers = lay_out(gates, cache_dir)
+            write_whole(path, dump_layout(layout))
+        self.plan = layout.plan
+        self.always = layout.always
+        self._groups = layout.groups
+        self._masks = [sum(1 << number for number in group) for group in layout.groups]
+        self._group_of = {number: index for index, group in enumerate(layout.groups) for number in group}
+        self._sure = sum(1 << number for number, way in enumerate(layout.plan.ways) if way.is_sure)
+        self._close, wide, scans, wide_scans = matchers
+        self._close_wide = [better or matcher for better, matcher in zip(wide, self._close, strict=True)]
+        self._scans = _Scans(layout, *scans, *wide_scans)
         self._lock = Lock()
 
     def ways_of(self, finders: Iterable[int]) -> int:
@@ -134,18 +113,10 @@ class Sieve:
 class _Scans:
     """The scans for all finders at once."""
 
-    def __init__(self, plan: ScanPlan, cache_dir: Path | None) -> None:
-        patterns = (*plan.first, *plan.digits)
-        narrow = [number for number, pattern in enumerate(patterns) if not needs_wide(pattern.regex)]
-        wide = [number for number, pattern in enumerate(patterns) if is_wide(pattern.regex)]
-        first = [number for number in narrow if number < len(plan.first)]
-        digits = [number for number in narrow if number >= len(plan.first)]
-        chosen = [[patterns[number] for number in some] for some in (first, digits)]
-        marked = [*(patterns[number] for number in wide), MARKER]
-        self._first, self._digits = make_matchers(chosen, cache_dir)
-        (self._wide,) = make_matchers([marked], cache_dir, "unicode")
-        self._first_numbers, self._digit_numbers, self._wide_numbers = first, digits, [*wide, -1]
-        self._digit = plan.digit
+    def __init__(self, layout: Layout, first: Matcher | None, digits: Matcher | None, wide: Matcher | None) -> None:
+        self._first, self._digits, self._wide = first, digits, wide
+        self._first_numbers, self._digit_numbers, self._wide_numbers = layout.first, layout.digits, layout.wide
+        self._digit = layout.digit
 
     def hits(self, text: str) -> tuple[list[int], bytes]:
         """Return the numbers of the patterns that may match in a text, and its bytes as others are to scan them."""
@@ -166,50 +137,18 @@ class _Scans:
         return to_bytes(text if text.isascii() else plain(text))
 
 
-def _told(gates: Sequence[Sequence[Alternative]], cache_dir: Path | None) -> Callable[[str], Told]:
-    """Return what can be told of the gates' patterns. Telling takes seconds, so it is kept in the cache too."""
-    ways = [way for gate in gates for way in gate if not way.beside]
-    beside = {pattern for gate in gates for way in gate[-1:] for pattern in way.beside}
-    regexes = sorted({way.pattern.regex for way in ways} | {pattern.regex for pattern in beside})
-    path = cache_path(cache_dir, "json", regexes)
-    told = _read_told(read_private(path), len(regexes))
-    if told is None:
-        told = [tell(regex) for regex in regexes]
-        write_private(path, json.dumps(told).encode())
-    known = dict(zip(regexes, told, strict=True))
-    return lambda regex: known[regex] if regex in known else tell(regex)
+def _key(gates: Sequence[Sequence[Alternative]]) -> tuple[object, ...]:
+    """Return all that a layout is made of, but for code."""
+    made_of = [gate if isinstance(gate, LongGate) else tuple(gate) for gate in gates]
+    return sys.version, version(), made_of
 
 
-def _read_told(saved: bytes | None, count: int) -> list[Told] | None:
-    """Return what was kept; None for what is no such file."""
-    with suppress(ValueError, TypeError):
-        told = [
-            Told(tuple(ScanPattern(str(regex), str(flags)) for regex, flags in held), bool(is_number))
-            for held, is_number in json.loads(saved or b"")
-        ]
-        return told if len(told) == count else None
-    return None
+def _kept(layout: Layout, cache_dir: Path) -> Matchers | None:
+    """Return the matchers of a layout that is kept; None where one of their files is not."""
+    counts = (len(layout.groups), len(layout.groups), 2, 1)
+    found = [kept_matchers(cache_dir / name, count) for name, count in zip(layout.files, counts, strict=True)]
+    return None if None in found else [matchers for matchers in found if matchers is not None]
 
 
 def _hits(matcher: Matcher | None, data: bytes, numbers: Sequence[int]) -> list[int]:
     return [numbers[hit] for hit in matcher.numbers(data)] if matcher else []
-
-
-def _closely(plan: ScanPlan, cache_dir: Path | None) -> tuple[list[list[int]], list[Matcher | None]]:
-    """Return groups of ways, by their numbers, and a matcher for each."""
-    groups: dict[str, list[int]] = {}
-    for number, way in enumerate(plan.ways):
-        if way.pattern is not None:
-            groups.setdefault(way.group or f" {number}", []).append(number)
-    numbers = list(groups.values())
-    patterns = [[plan.ways[number].pattern for number in group] for group in numbers]
-    return numbers, make_matchers([[pattern for pattern in some if pattern] for some in patterns], cache_dir)
-
-
-def _refused(plan: ScanPlan, groups: Sequence[Sequence[int]], close: Sequence[Matcher | None]) -> set[int]:
-    """Return the finders that have a pattern for which the scan cannot stand in."""
-    doubtful = [
-        plan.ways[number] for group, matcher in zip(groups, close, strict=True) if not matcher for number in group
-    ]
-    alone = make_matchers([[way.pattern] if way.pattern else [] for way in doubtful])
-    return {way.finder for way, matcher in zip(doubtful, alone, strict=True) if not matcher}
