@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,9 @@ from pipeline.keys.privatefile import read_private
 MECHANISM = "SCRAM-SHA-512"
 """The one login there is: the brokers need not keep the password, and it never goes over the wire."""
 
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", re.ASCII)
+_LABEL = "[A-Za-z0-9_-]{1,63}"  # of others no look-up is even tried
+_ADDRESS = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?):\d{{1,5}}", re.ASCII)
+_PORT_MAX = 65_535
 _LOOPBACK_NAME = "localhost"
 
 
@@ -57,7 +59,7 @@ class Brokers:
     plaintext_anywhere: bool = False
     tls_ca: str = ""
     tls_cert: str = ""
-    tls_key: str = field(default="", repr=False)
+    tls_key: str = ""
     user: str = field(default="", repr=False)
     password: Hidden = field(default=Hidden(), repr=False)
 
@@ -130,7 +132,7 @@ class Brokers:
             KeyringError: others can read the password or the key.
         """
         brokers = cls(**given)
-        if not all(_ADDRESS.fullmatch(server) for server in brokers.servers()):
+        if not all(_ADDRESS.fullmatch(server) and split_server(server)[1] <= _PORT_MAX for server in brokers.servers()):
             raise ConfigError("brokers (LETHE_BROKERS) must be host:port, several separated by commas")
         _check_together(brokers, password_file)
         brokers.check_plaintext(split_server(server)[0] for server in brokers.servers())
@@ -183,7 +185,7 @@ def _read_password(path: Path) -> Hidden:
     return Hidden(text)
 
 
-def _load(setting: str, load: Any) -> None:
+def _load(setting: str, load: Callable[[], object]) -> None:
     problem = ""
     try:
         load()

@@ -97,6 +97,8 @@ def test_sessions_keys_are_written_nowhere(tmp_path: Path, monkeypatch: pytest.M
     ("environ", "message"),
     [
         ({"BROKERS": f"{CANARY}@example.com"}, r"^brokers \(LETHE_BROKERS\) must be host:port"),
+        ({"BROKERS": "kafka..example.org:9092"}, r"^brokers \(LETHE_BROKERS\) must be host:port"),
+        ({"BROKERS": "127.0.0.1:65536"}, r"^brokers \(LETHE_BROKERS\) must be host:port"),
         ({"SECURITY": CANARY}, r"^LETHE_SECURITY must be one of plaintext, tls, sasl_tls$"),
         ({"SASL_USER": f"{CANARY} x"}, "^LETHE_SASL_USER must be 1 to 249 letters"),
         ({"TLS_CA": "ca.pem"}, "^LETHE_TLS_CA is set, but LETHE_SECURITY is plaintext"),

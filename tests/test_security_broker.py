@@ -270,7 +270,9 @@ def test_what_a_user_may_not_do_ends_with_one_line(
     allow(secure_broker, "worker", ResourceType.GROUP, "denied", ACLOperation.READ)
     done = run_worker(tmp_path, shared | by_login(secure_broker, tmp_path, "worker"))
     last = done.err.splitlines()[-1]
-    assert (done.code, "does not allow it; docs/" in last, "Traceback" in done.err) == (2, True, False), done.err
+    assert (done.code, "this user lacks a right to a topic" in last, "Traceback" in done.err) == (2, True, False), (
+        done.err
+    )
     assert secure_broker.users["worker"] not in done.err
     set_all(monkeypatch, by_login(secure_broker, tmp_path, "stranger"))
     refused = lethe("rejected")

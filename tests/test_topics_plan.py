@@ -405,7 +405,11 @@ class SomethingElseError(Exception):
     ("kind", "ours", "said"),
     [
         (KafkaTimeoutError, SinkUnavailable, "no answer from Kafka at 192.0.2.7:9092. Check that a broker runs there"),
-        (TopicAuthorizationFailedError, ConfigError, "does not allow it; docs/access.md"),
+        (
+            TopicAuthorizationFailedError,
+            ConfigError,
+            "this user lacks a right to a topic of Kafka at 192.0.2.7:9092; docs/access.md",
+        ),
         (SomethingElseError, SinkUnavailable, "Kafka at 192.0.2.7:9092 answers SomethingElseError"),
     ],
 )

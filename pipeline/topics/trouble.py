@@ -19,10 +19,11 @@ _LOGIN = {
 }
 _LOGIN |= {"AuthenticationFailedError", "UnsupportedSaslMechanism", "IllegalSaslState"}
 _DENIED = {
-    "AuthorizationError",
-    "TopicAuthorizationFailedError",
-    "ClusterAuthorizationFailedError",
-    "GroupAuthorizationFailedError",
+    "TopicAuthorizationFailedError": "a topic",
+    "GroupAuthorizationFailedError": "the group",
+    # So a producer hears it that may write to no topic at all.
+    "ClusterAuthorizationFailedError": "the cluster, or to write to any topic",
+    "AuthorizationError": "something",
 }
 _OLD = {"IncompatibleBrokerVersion", "UnsupportedVersionError"}
 
@@ -48,8 +49,8 @@ def to_error(doing: str, brokers: object, kind: type[BaseException]) -> Pipeline
         )
     if is_login(kind):
         return ConfigError(f"cannot {doing} with Kafka at {brokers}: {LOGIN_REFUSED}")
-    if names & _DENIED:
-        return ConfigError(f"cannot {doing}: Kafka at {brokers} does not allow it; {RIGHTS}")
+    if denied := [what for name, what in _DENIED.items() if name in names]:
+        return ConfigError(f"cannot {doing}: this user lacks a right to {denied[0]} of Kafka at {brokers}; {RIGHTS}")
     if names & _OLD:
         return ConfigError(f"cannot {doing}: Kafka at {brokers} is too old: 2.4 or newer")
     if "KafkaConfigurationError" in names:
