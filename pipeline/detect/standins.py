@@ -105,3 +105,5 @@ def unchecked_patterns() -> Iterator[None]:
         yield
     finally:
         setattr(module.Pattern, check, checked)
+        if imported := sys.modules.get("presidio_analyzer"):
+            vars(imported)["pattern"] = module  # as an import of it would
