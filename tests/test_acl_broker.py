@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_fixtures import Done, finish, make_event, start
+from cli_fixtures import Done, finish, make_event, make_lethe, start
 from conftest import base_event
 from kafka import KafkaAdminClient, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import CoordinatorNotAvailableError, GroupAuthorizationFailedError, KafkaError
-from kafka_broker import SecureCluster
+from kafka_broker import Cluster, SecureCluster
 from worker_harness import wait_until
 
 from pipeline.brokers import Brokers
@@ -203,3 +203,13 @@ def test_who_lacks_a_right_is_told_which(site: Site) -> None:
         done = site.lethe(who, *call)
         assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
         assert "docs/access.md" in done.err
+
+
+def test_a_cluster_that_has_no_rights_is_told(
+    broker: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without an authorizer everybody may do everything, and nothing of this file holds."""
+    lethe = make_lethe(tmp_path, monkeypatch, capfd)
+    monkeypatch.setenv("LETHE_BROKERS", broker.bootstrap)
+    done = lethe("topics", "acl", "plan")
+    assert (done.code, "has no authorizer" in done.err) == (2, True), done.err

@@ -14,10 +14,11 @@ LOGIN_REFUSED = "it refuses the login: look at LETHE_SASL_USER and LETHE_SASL_PA
 _LOGIN = {
     "AuthenticationFailedError",
     "SaslAuthenticationFailedError",
-    "UnsupportedSaslMechanismError",
     "SaslAuthenticationFailed",
+    "UnsupportedSaslMechanismError",
+    "UnsupportedSaslMechanism",
+    "IllegalSaslState",
 }
-_LOGIN |= {"AuthenticationFailedError", "UnsupportedSaslMechanism", "IllegalSaslState"}
 _DENIED = {
     "TopicAuthorizationFailedError": "a topic",
     "GroupAuthorizationFailedError": "the group",
@@ -25,7 +26,14 @@ _DENIED = {
     "ClusterAuthorizationFailedError": "the cluster, or to write to any topic",
     "AuthorizationError": "something",
 }
-_OLD = {"IncompatibleBrokerVersion", "UnsupportedVersionError"}
+_SAID = {
+    "IncompatibleBrokerVersion": "Kafka at {brokers} is too old: 2.4 or newer",
+    "UnsupportedVersionError": "Kafka at {brokers} is too old: 2.4 or newer",
+    "KafkaConfigurationError": "an option of the connection is wrong",
+    "SecurityDisabledError": (
+        "Kafka at {brokers} has no authorizer (authorizer.class.name): whoever connects may do everything there"
+    ),
+}
 
 
 def is_login(kind: type[BaseException]) -> bool:
@@ -51,10 +59,9 @@ def to_error(doing: str, brokers: object, kind: type[BaseException]) -> Pipeline
         return ConfigError(f"cannot {doing} with Kafka at {brokers}: {LOGIN_REFUSED}")
     if denied := [what for name, what in _DENIED.items() if name in names]:
         return ConfigError(f"cannot {doing}: this user lacks a right to {denied[0]} of Kafka at {brokers}; {RIGHTS}")
-    if names & _OLD:
-        return ConfigError(f"cannot {doing}: Kafka at {brokers} is too old: 2.4 or newer")
-    if "KafkaConfigurationError" in names:
-        return ConfigError(f"cannot {doing}: an option of the connection is wrong")
+    for name, text in _SAID.items():
+        if name in names:
+            return ConfigError(f"cannot {doing}: {text.format(brokers=brokers)}")
     return SinkUnavailable(
         f"cannot {doing}: Kafka at {brokers} answers {kind.__name__}; look at the brokers' log and disks"
     )
