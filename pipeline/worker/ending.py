@@ -19,6 +19,8 @@ EXIT_FAILED = 2
 EXIT_BUG = 70
 LAST_WORDS_S = 5.0
 """How long the last words may take."""
+ASKING_S = 20.0
+"""How long it may take to find out more before them: a client tries for 10 s to connect, after a knock of up to 3."""
 
 
 def explain(error: BaseException, brokers: Brokers) -> tuple[str, int]:
@@ -32,7 +34,7 @@ def explain(error: BaseException, brokers: Brokers) -> tuple[str, int]:
     return f"internal error: {describe(error)}; please report it", EXIT_BUG
 
 
-def ask_briefly(ask: Callable[[], str], otherwise: str, patience_s: float = LAST_WORDS_S) -> str:
+def ask_briefly(ask: Callable[[], str], otherwise: str, patience_s: float = ASKING_S) -> str:
     """Return what an asker finds out, or another text when that takes too long: brokers that are silent stop no end.
 
     Args:
