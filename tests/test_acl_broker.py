@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_fixtures import Done, finish, make_event, make_lethe, start
+from cli_fixtures import Done, Lethe, finish, make_event, make_lethe, start
 from conftest import base_event
 from kafka import KafkaAdminClient, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import CoordinatorNotAvailableError, GroupAuthorizationFailedError, KafkaError
@@ -69,7 +69,7 @@ class Site:
         }
 
     def lethe(self, who: str, *arguments: str, stdin: bytes = b"") -> Done:
-        """Run a command as somebody."""
+        """Run a command as somebody, in a process of its own: it is done before a test begins, or opens the store."""
         return finish(start(self.folder, arguments, **self.environ(who)), stdin)  # type: ignore[arg-type]
 
     def brokers(self, who: str) -> Brokers:
@@ -121,22 +121,35 @@ def site(secure_broker: SecureCluster, tmp_path_factory: pytest.TempPathFactory)
     return made
 
 
-def test_what_was_applied_is_what_is_wanted(site: Site) -> None:
+@pytest.fixture
+def lethe(site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Lethe:
+    """Return the command as somebody runs it, in this process."""
+    run = make_lethe(site.folder, monkeypatch, capfd)
+
+    def as_somebody(who: str, *arguments: str) -> Done:
+        for name, value in site.environ(who).items():
+            monkeypatch.setenv(name, value)
+        return run(*arguments)
+
+    return as_somebody
+
+
+def test_what_was_applied_is_what_is_wanted(site: Site, lethe: Lethe) -> None:
     """A second plan has nothing to do; a right that no role has is shown and taken away, a wider one only shown."""
     call = ("topics", "acl", "plan", *principals())
-    assert site.lethe("client", *call).code == 0
-    assert site.lethe("admin", *call).code == 0  # the role that gives rights sees them, too
+    assert lethe("client", *call).code == 0
+    assert lethe("admin", *call).code == 0  # the role that gives rights sees them, too
     with AclAdmin(site.brokers("client")) as client:
         added = Right("User:CN=guest", "topic", f"{PREFIX}content", "read")
         wider = Right("User:CN=guest", "topic", "ac", "write", "prefixed")
         client.add_rights([added, wider])
         try:
-            done = site.lethe("client", *call, "--json")
+            done = lethe("client", *call, "--json")
             shown = {kind: [Right(**one) for one in rights] for kind, rights in json.loads(done.out).items()}
             assert (done.code, shown) == (3, {"missing": [], "surplus": [added], "by_hand": [wider]})
-            assert site.lethe("client", "topics", "acl", "apply", *principals()).code == 3
+            assert lethe("client", "topics", "acl", "apply", *principals()).code == 3
             assert {added, wider} <= set(client.read_rights())
-            assert site.lethe("client", "topics", "acl", "apply", "--remove", *principals()).code == 3
+            assert lethe("client", "topics", "acl", "apply", "--remove", *principals()).code == 3
             assert {added, wider} & set(client.read_rights()) == {wider}
         finally:
             client.remove_rights([added, wider])
@@ -168,7 +181,7 @@ def test_each_role_has_its_rights_and_no_other(site: Site) -> None:
     assert (reads, writes, joins) == (READS, WRITES, GROUPS)
 
 
-def test_the_roles_programs_have_what_they_need(site: Site) -> None:
+def test_the_roles_programs_have_what_they_need(site: Site, lethe: Lethe) -> None:
     """The whole way, each step by who has that role: sent, split, archived, looked at, erased, recorded, audited."""
     gateway = site.brokers("gateway")
     producer = KafkaProducer(bootstrap_servers=gateway.servers(), **gateway.options())
@@ -181,26 +194,26 @@ def test_the_roles_programs_have_what_they_need(site: Site) -> None:
             wait_until(lambda: site.committed() == 6)
             archived = site.lethe("archive", "archive", "--once")
             assert (archived.code, "11 records read, 11 stored" in archived.err) == (0, True), archived.err
-            listed = site.lethe("operator", "rejected", "--json")
+            listed = lethe("operator", "rejected", "--json")
             assert (listed.code, listed.out.count("missing_field")) == (0, 1), listed.err
-            assert site.lethe("officer", "receipt", "key").code == 0
+            assert lethe("officer", "receipt", "key").code == 0
             call = ("erase", "--account", "-", "--why", "account_request", "--ticket", "DSR-1", "--wait-s", "20")
             erased = site.lethe("officer", *call, stdin=f"{ACCOUNT}\n".encode())
             assert (erased.code, "complete: receipt.json" in erased.out) == (0, True), erased.err
         finally:
             worker.kill()
             worker.wait()
-    recorded = site.lethe("recorder", "audit-log", "publish")
+    recorded = lethe("recorder", "audit-log", "publish")
     assert recorded.code == 0, recorded.err
-    audited = site.lethe("auditor", "audit", "--no-store")
+    audited = lethe("auditor", "audit", "--no-store")
     assert audited.code == 0, audited.out + audited.err
-    assert site.lethe("admin", "topics", "plan", "--partitions", "1").code == 0
+    assert lethe("admin", "topics", "plan", "--partitions", "1").code == 0
 
 
-def test_who_lacks_a_right_is_told_which(site: Site) -> None:
+def test_who_lacks_a_right_is_told_which(lethe: Lethe) -> None:
     """A worker without rights, and a desk that looks at rejections, end with one line and exit code 2."""
-    for who, *call in (("billing", "worker"), ("billing", "rejected"), ("worker", "topics", "acl", "plan")):
-        done = site.lethe(who, *call)
+    for who, *call in (("billing", "worker", "--check"), ("billing", "rejected"), ("worker", "topics", "acl", "plan")):
+        done = lethe(who, *call)
         assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
         assert "docs/access.md" in done.err
 
@@ -209,7 +222,7 @@ def test_a_cluster_that_has_no_rights_is_told(
     broker: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Without an authorizer everybody may do everything, and nothing of this file holds."""
-    lethe = make_lethe(tmp_path, monkeypatch, capfd)
+    run = make_lethe(tmp_path, monkeypatch, capfd)
     monkeypatch.setenv("LETHE_BROKERS", broker.bootstrap)
-    done = lethe("topics", "acl", "plan")
+    done = run("topics", "acl", "plan")
     assert (done.code, "has no authorizer" in done.err) == (2, True), done.err
