@@ -8,8 +8,9 @@ import pytest
 from cli_fixtures import Done, Lethe, finish, make_event, make_lethe, start
 from conftest import base_event
 from kafka import KafkaAdminClient, KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import CoordinatorNotAvailableError, GroupAuthorizationFailedError, KafkaError
+from kafka.errors import CoordinatorNotAvailableError, GroupAuthorizationFailedError
 from kafka_broker import Cluster, SecureCluster
+from test_security_broker import by_certificate, committed
 from worker_harness import wait_until
 
 from pipeline.brokers import Brokers
@@ -54,13 +55,7 @@ class Site:
 
     def environ(self, who: str) -> dict[str, str]:
         """Return the settings of somebody with a certificate of that name."""
-        pair = self.cluster.authority.sign(who, usage="client")
-        return {
-            "LETHE_BROKERS": self.cluster.mutual_bootstrap,
-            "LETHE_SECURITY": "tls",
-            "LETHE_TLS_CA": str(self.cluster.authority.certificate),
-            "LETHE_TLS_CERT": str(pair.certificate),
-            "LETHE_TLS_KEY": str(pair.key),
+        return by_certificate(self.cluster, self.cluster.authority.sign(who, usage="client")) | {
             "LETHE_TOPIC_PREFIX": PREFIX,
             "LETHE_GROUP": GROUP,
             "LETHE_SESSION_S": "6",
@@ -80,16 +75,6 @@ class Site:
         """Return a bare client of somebody's."""
         brokers = self.brokers(who)
         return KafkaAdminClient(bootstrap_servers=brokers.servers(), **brokers.options())
-
-    def committed(self) -> int:
-        """Return how many events the workers have committed."""
-        client = self.admin("client")
-        try:
-            return sum(said.offset for said in client.list_group_offsets({GROUP: None})[GROUP].values())
-        except KafkaError:  # there is no such group yet
-            return 0
-        finally:
-            client.close()
 
 
 def may_commit(client: KafkaAdminClient, group: str) -> bool:
@@ -191,7 +176,7 @@ def test_the_roles_programs_have_what_they_need(site: Site, lethe: Lethe) -> Non
     with (site.folder / "worker.log").open("wb") as log:
         worker = start(site.folder, ["worker"], stderr=log.fileno(), **site.environ("worker"))
         try:
-            wait_until(lambda: site.committed() == 6)
+            wait_until(lambda: committed(site.brokers("client"), GROUP) == 6)
             archived = site.lethe("archive", "archive", "--once")
             assert (archived.code, "11 records read, 11 stored" in archived.err) == (0, True), archived.err
             listed = lethe("operator", "rejected", "--json")

@@ -15,10 +15,8 @@ from typing import NamedTuple
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
-from peer import Job
-from produce import Producer
-from resident import MB, Sample, print_summary, take_sample
-from rig import Rig, RunnerFailed, Running, running_rig
+from resident import BROKER, MB, TOPIC, Flow, print_summary
+from rig import running_rig
 from runners import PEERS_PYTHON, peer_packages
 from traffic import NS_PER_MS, make_pool
 
@@ -33,11 +31,7 @@ from pipeline.worker.route import Outgoing, Router
 
 COMMAND = [sys.executable, "-m", "pipeline", "archive"]
 POOL_EVENTS = 10_000
-POLL_S = 0.1
-STALL_S = 120.0
 MINUTE_MS = 60_000
-_BROKER = {"log.retention.check.interval.ms": "5000", "log.segment.delete.delay.ms": "1000"}
-_TOPIC = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
 _TIME_FIELD = b'"received_at":"'
 _TIME_CHARS = len("2026-01-01T00:00:00.000Z")
 
@@ -106,39 +100,12 @@ def _join(cut: Cut, key: bytes, at_ms: int) -> bytes:
     return b"".join((cut.head, key, cut.middle, format_timestamp(at_ms).encode(), cut.tail))
 
 
-class Flow:
+class ArchiveFlow(Flow[Numbered]):
     """Keeps records flowing into an archive, and watches it."""
 
-    def __init__(self, rig: Rig, job: Job, running: Running, *, backlog: int) -> None:
-        self._rig, self._job, self._running, self._backlog = rig, job, running, backlog
-        self._producer = Producer(rig.brokers, linger_ms=20)
+    stall_s = 120.0
 
-    def run(self, flow: Iterator[Numbered], count: int, samples: int) -> Iterator[Sample]:
-        """Send the records of so many events; yield samples at even intervals.
-
-        Raises:
-            RunnerFailed: the archive ended, or stands still.
-        """
-        sent, done, step, moved_s = 0, 0, max(1, count // samples), time.monotonic()
-        wanted = step
-        while done < count:
-            self._running.check()
-            for _ in range(min(self._backlog - (sent - done), count - sent)):
-                one = next(flow)
-                self._producer.send(self._job.content, one.key, one.content, one.headers[0])
-                self._producer.send(self._job.operational, one.key, one.operational, one.headers[1])
-                sent += 1
-            self._producer.flush()
-            before, done = done, self._done()
-            moved_s = time.monotonic() if done > before else moved_s
-            if time.monotonic() - moved_s > STALL_S:
-                raise RunnerFailed(f"nothing stored in {STALL_S:g} s:\n{self._running.last_words()}")
-            if done >= wanted:
-                wanted = (done // step + 1) * step
-                yield take_sample(self._running, done)
-            time.sleep(POLL_S)
-
-    def _done(self) -> int:
+    def done(self) -> int:
         """Return of how many events both records are stored, by what the archive has committed."""
         group = f"{self._job.group}-archive"
         try:
@@ -149,6 +116,10 @@ class Flow:
             return 0
         topics = (self._job.content, self._job.operational)
         return min(sum(max(0, n) for at, n in found.items() if at.topic == topic) for topic in topics)
+
+    def _send_one(self, one: Numbered) -> None:
+        self._producer.send(self._job.content, one.key, one.content, one.headers[0])
+        self._producer.send(self._job.operational, one.key, one.operational, one.headers[1])
 
 
 def main() -> None:
@@ -162,10 +133,10 @@ def main() -> None:
     sys.path.append(str(peer_packages(given.peers_python)))
     pairs = make_pairs()
     print(f"{len(pairs):,} events with content, under new ids again and again", flush=True)
-    with running_rig(time.time_ns() // NS_PER_MS, _BROKER) as rig:
-        job = rig.new_job(configs=_TOPIC)
+    with running_rig(time.time_ns() // NS_PER_MS, BROKER) as rig:
+        job = rig.new_job(configs=TOPIC)
         with rig.start(COMMAND, job, {"LETHE_STORE": "chdb:./archive"}) as running:
-            flow, samples, began_s = Flow(rig, job, running, backlog=given.backlog), [], time.monotonic()
+            flow, samples, began_s = ArchiveFlow(rig, job, running, backlog=given.backlog), [], time.monotonic()
             for sample in flow.run(number(pairs), given.events, given.samples):
                 samples.append(sample)
                 now, high = sample.resident / MB, sample.highest / MB

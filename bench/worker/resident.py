@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from peer import Job
 from produce import Producer
@@ -21,12 +22,12 @@ from rig import RAW, Rig, RunnerFailed, Running, running_rig
 from runners import LETHE_CORE, PEERS_PYTHON, peer_environ, peer_packages
 from traffic import NS_PER_MS, Raw, make_large_pool, make_pool
 
+Item = TypeVar("Item")
 MB = 1_000_000
 POOL_EVENTS = 40_000  # more texts than a detector remembers
 POLL_S = 0.1
-STALL_S = 600.0
-_BROKER = {"log.retention.check.interval.ms": "5000", "log.segment.delete.delay.ms": "1000"}
-_TOPIC = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
+BROKER = {"log.retention.check.interval.ms": "5000", "log.segment.delete.delay.ms": "1000"}
+TOPIC = {"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,10 @@ def take_sample(running: Running, events: int) -> Sample:
     return Sample(events, len(figures), max(now for now, _ in figures), max(high for _, high in figures))
 
 
-class Flow:
-    """Keeps events flowing into a worker, and watches it."""
+class Flow(Generic[Item]):
+    """Keeps events flowing into a process, and watches it; what flows, a subclass says."""
+
+    stall_s = 600.0
 
     def __init__(self, rig: Rig, job: Job, running: Running, *, backlog: int) -> None:
         """Connect.
@@ -76,7 +79,7 @@ class Flow:
         self._backlog = backlog
         self._producer = Producer(rig.brokers, linger_ms=20)
 
-    def run(self, events: Iterator[Raw], count: int, samples: int) -> Iterator[Sample]:
+    def run(self, events: Iterator[Item], count: int, samples: int) -> Iterator[Sample]:
         """Send so many events; yield samples at even intervals.
 
         Raises:
@@ -89,8 +92,8 @@ class Flow:
             sent += self._send(events, min(self._backlog - (sent - done), count - sent))
             before, done = done, self.done()
             moved_s = time.monotonic() if done > before else moved_s
-            if time.monotonic() - moved_s > STALL_S:
-                raise RunnerFailed(f"no event done in {STALL_S:g} s:\n{self._running.last_words()}")
+            if time.monotonic() - moved_s > self.stall_s:
+                raise RunnerFailed(f"no event done in {self.stall_s:g} s:\n{self._running.last_words()}")
             if done >= wanted:
                 wanted = (done // step + 1) * step
                 yield take_sample(self._running, done)
@@ -105,13 +108,23 @@ class Flow:
         """Return how many events were rejected."""
         return self._rig.ends(self._job.rejected, partitions=1)
 
-    def _send(self, events: Iterator[Raw], count: int) -> int:
+    def _send(self, events: Iterator[Item], count: int) -> int:
         for _ in range(count):
-            raw = next(events)
-            self.bytes_sent += len(raw.value)
-            self._producer.send(RAW, raw.key, raw.value)
+            self._send_one(next(events))
         self._producer.flush()
         return max(0, count)
+
+    def _send_one(self, one: Item) -> None:
+        """Send one of what flows."""
+        raise NotImplementedError
+
+
+class WorkerFlow(Flow[Raw]):
+    """Raw events into a worker."""
+
+    def _send_one(self, one: Raw) -> None:
+        self.bytes_sent += len(one.value)
+        self._producer.send(RAW, one.key, one.value)
 
 
 def parse() -> argparse.Namespace:
@@ -143,11 +156,11 @@ def main() -> None:
     pool = make_large_pool() if arguments.large else make_pool(POOL_EVENTS)
     count = arguments.events or (24 if arguments.large else 1_000_000)
     backlog = arguments.backlog or (8 if arguments.large else 20_000)
-    with running_rig(time.time_ns() // NS_PER_MS, _BROKER) as rig:
-        rig.make_topics(RAW, configs=_TOPIC)
-        job = rig.new_job(configs=_TOPIC)
+    with running_rig(time.time_ns() // NS_PER_MS, BROKER) as rig:
+        rig.make_topics(RAW, configs=TOPIC)
+        job = rig.new_job(configs=TOPIC)
         with rig.start(arguments.command, job, peer_environ(arguments.peers_python)) as running:
-            flow, samples, began_s = Flow(rig, job, running, backlog=backlog), [], time.monotonic()
+            flow, samples, began_s = WorkerFlow(rig, job, running, backlog=backlog), [], time.monotonic()
             for sample in flow.run(pool.events(), count, arguments.samples):
                 samples.append(sample)
                 now, high = sample.resident / MB, sample.highest / MB
