@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -45,12 +46,11 @@ main()
 """
 # Names the heavy modules that a worker holds once it works.
 HEAVY = """
-import sys, threading, time
-def look():
-    time.sleep(4)
+import signal, sys
+def look(*_):
     heavy = {"chdb", "pandas", "pyarrow", "clickhouse_connect", "faker", "spacy"}
     print("heavy:", sorted(heavy & set(sys.modules)), flush=True)
-threading.Thread(target=look, daemon=True).start()
+signal.signal(signal.SIGUSR1, look)
 sys.argv[1:] = ["worker"]
 from pipeline.cli import main
 main()
@@ -331,7 +331,11 @@ def test_the_check_says_what_is_wrong(bench: Bench) -> None:
 
 
 def test_the_worker_holds_no_store(bench: Bench) -> None:
-    """A worker at work has imported neither the embedded store nor what comes with it."""
+    """A worker that has done work has imported neither the embedded store nor what comes with it, nor spaCy."""
     worker = bench.worker(code=HEAVY)
     with ending(worker):
+        worker.wait_assigned()
+        bench.send([make_event(1)])
+        bench.wait_done()
+        worker.signal(signal.SIGUSR1)
         worker.wait_said("heavy: []")
