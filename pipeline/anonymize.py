@@ -1,6 +1,7 @@
 """The core: (event, policy, detector, keys, admission) → records. Pure: no I/O, no clock, no globals."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pipeline.codec import Decoded, decode, encode
@@ -157,17 +158,25 @@ def seal_content(
 
     Raises:
         InvalidEvent: the record does not hold to its schema.
+        KeyringError: there is no key to seal it with.
     """
     policy = core.policy
+    seal = partial(
+        core.sealer.seal,
+        request_id=request_id,
+        schema_version=policy.content.version,
+        received_at_ms=received_at_ms,
+    )
+    bytes_max = policy.limits.event_bytes_max
     data = encode(body)
-    is_whole = not is_oversize(data, policy.limits.event_bytes_max)
-    if not is_whole:
+    sealed = None if is_oversize(len(data), bytes_max) else seal(data)
+    is_whole = sealed is not None and not is_oversize(sealed.wire_bytes, bytes_max)
+    if sealed is None or not is_whole:
         body = {name: REDACTED for name in body if name != "error"}
-        data = encode(body)
+        sealed = seal(encode(body))
     fields["body"] = body
     check_record(fields, policy.content)
     del fields["body"]
-    sealed = core.sealer.seal(data, request_id=request_id, received_at_ms=received_at_ms)
     return ContentRecord(request_id, fields, sealed), is_whole
 
 

@@ -21,6 +21,6 @@ def check_record(fields: dict[str, Any], schema: RecordSchema) -> None:
         reject(Reason.EGRESS)
 
 
-def is_oversize(data: bytes, bytes_max: int) -> bool:
-    """Tell whether an encoded body is over what a sink takes."""
-    return len(data) > bytes_max
+def is_oversize(size_bytes: int, bytes_max: int) -> bool:
+    """Tell whether a body is over what a sink takes, encoded or sealed."""
+    return size_bytes > bytes_max

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from pipeline.errors import Reason
 
+PLAIN = "json"
+"""Encoding of a body that is not sealed."""
+
 Scalar = str | int | float | bool | None
 Json = Scalar | list["Json"] | dict[str, "Json"]
 Fields = Mapping[str, Scalar | Mapping[str, int]]
@@ -24,6 +27,11 @@ class Sealed(NamedTuple):
 
     encoding: str
     data: bytes
+
+    @property
+    def wire_bytes(self) -> int:
+        """Return how long it is in a record on a topic, where what is sealed is base64."""
+        return len(self.data) if self.encoding == PLAIN else (len(self.data) + 2) // 3 * 4
 
     def __repr__(self) -> str:
         return f"Sealed({self.encoding}, {len(self.data)} bytes)"

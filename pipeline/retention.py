@@ -27,6 +27,8 @@ class Kind(StrEnum):
     MUTATIONS = "mutations"
     FILES = "files"
     SPOOL = "spool"
+    KEYS = "keys"
+    """What opens sealed content: it goes with its day, and what a copy still has is unreadable."""
     STORE = "store"
     """The store as a whole, when it could not be opened."""
 

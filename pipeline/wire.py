@@ -5,12 +5,12 @@ import base64
 import orjson
 
 from pipeline.codec import encode
-from pipeline.records import ContentRecord, OperationalRecord, Rejection
+from pipeline.records import PLAIN, ContentRecord, OperationalRecord, Rejection
 
 
 def content_bytes(record: ContentRecord) -> bytes:
     """Encode a content record; a sealed body becomes base64 beside the name of its encoding."""
-    if record.body.encoding == "json":
+    if record.body.encoding == PLAIN:
         return orjson.dumps({**record.fields, "body": orjson.Fragment(record.body.data)})
     sealed = {"body_encoding": record.body.encoding, "body": base64.b64encode(record.body.data).decode()}
     return orjson.dumps({**record.fields, **sealed})

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pytest
-from conftest import base_event
+from conftest import base_event, make_keys
 
 from pipeline.cli import main
 from pipeline.coarsen import format_timestamp
-from pipeline.keys.keyfile import init_keyfile
 
 NOW_MS = int(time.time() * 1000)
 """The real time: the command reads the clock, and a store admits by it."""
@@ -97,7 +96,7 @@ def start(
             ``FILE_BYTES_MAX`` bounds the files it writes, as a full disk does.
     """
     if not (folder / "lethe.keys.json").exists():
-        init_keyfile(folder / "lethe.keys.json", NOW_MS)
+        make_keys(folder, NOW_MS)
     root = str(Path(__file__).resolve().parent.parent)
     return subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", _COMMAND, *map(str, arguments)],
@@ -130,7 +129,7 @@ def make_lethe(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     monkeypatch.chdir(folder)
     monkeypatch.setattr("pipeline.cli.edge.tune_collector", lambda: None)  # it would tune the tests' own process
     if not (folder / "lethe.keys.json").exists():
-        init_keyfile(folder / "lethe.keys.json", NOW_MS)
+        make_keys(folder, NOW_MS)
 
     def lethe(*arguments: str | Path, stdin: bytes = b"") -> Done:
         capfd.readouterr()

@@ -10,9 +10,13 @@ import pytest
 from kafka_broker import broker, secure_broker  # noqa: F401 - the fixtures are found here
 
 from pipeline.anonymize import Admission, Core, make_core
+from pipeline.coarsen import DAY_MS
 from pipeline.detect.detector import make_detector
 from pipeline.detect.spans import Detector, Span
+from pipeline.keys.keyfile import init_keyfile
 from pipeline.keys.keyring import KeyEpoch, Keyring
+from pipeline.keys.provider import init_kek, load_provider
+from pipeline.keys.sealfile import init_day_keys
 from pipeline.policy.load import Policy, load_policy
 from pipeline.store import open_store
 
@@ -54,6 +58,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("chdb") / "store"
     with open_store(f"chdb:{path}", now_ms=time.time_ns() // 1_000_000, database="held"):
         yield path
+
+
+def make_keys(folder: Path, at_ms: int) -> None:
+    """Make the files of keys that a command finds in its folder: key file, keyring and key-encryption key."""
+    kek = f"file:{folder / 'lethe.kek.json'}"
+    init_keyfile(folder / "lethe.keys.json", at_ms)
+    init_kek(kek)
+    init_day_keys(folder / "lethe.keyring.json", load_provider(kek), at_ms, 30 * DAY_MS)
 
 
 class NoDetector:

@@ -119,7 +119,7 @@ class Site:
     def rotate_keys(self) -> None:
         """Begin a key epoch, once every worker has had time to read the file."""
         valid_from_ms = now_ms() + 2500
-        rotate_keyfile(self.bench.folder / "keys.json", now_ms(), valid_from_ms, lead_ms=0)
+        rotate_keyfile(self.bench.folder / "lethe.keys.json", now_ms(), valid_from_ms, lead_ms=0)
         time.sleep((valid_from_ms - now_ms()) / 1000)
 
     def workers(self, count: int, *, is_blind: bool = True) -> list[Worker]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OPEN_DOOR, RECEIVED_AT_MS
+from conftest import OPEN_DOOR, RECEIVED_AT_MS, make_keys
 from strategies import PLANTS, corruptions, outputs, planted_event, to_json, with_value
 
 from pipeline import cli
@@ -28,7 +28,6 @@ from pipeline.anonymize import Core, anonymize, process
 from pipeline.codec import decode
 from pipeline.errors import InvalidEvent
 from pipeline.inputs import RawEvent
-from pipeline.keys.keyfile import init_keyfile
 from pipeline.metrics import Metrics, WorkerMetrics
 from pipeline.records import Anonymized, Source
 from pipeline.run import Summary, run
@@ -385,7 +384,7 @@ def test_a_silent_detector_is_noticed(traffic: Traffic, core: Core, bare_core: C
 
 def test_the_command_says_nothing_of_what_it_reads(traffic: Traffic, tmp_path: Path) -> None:
     """The command in a process of its own, every warning on, over good and bad lines: no canary outside content."""
-    init_keyfile(tmp_path / "lethe.keys.json", RECEIVED_AT_MS)
+    make_keys(tmp_path, RECEIVED_AT_MS)
     part = traffic.raws[:120] + [raw for raw in traffic.raws if b"zq" in raw]
     (tmp_path / "in.jsonl").write_bytes(b"".join(raw.replace(b"\n", b" ") + b"\n" for raw in part))
     done = subprocess.run(

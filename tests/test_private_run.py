@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 
 from cli_fixtures import NOW_MS, make_event, write_lines
-from conftest import CACHE_DIR
+from conftest import CACHE_DIR, make_keys
 from private_run import ALONE, watching
 from test_architecture import ROOT
-
-from pipeline.keys.keyfile import init_keyfile
 
 MARKER = "zqkestrelbado"
 
@@ -23,7 +21,7 @@ def test_a_run_keeps_to_itself(tmp_path: Path) -> None:
     what chdb makes before it opens the store, and no content; inserts are spooled inside the store. All files are for
     their user, but for metrics.
     """
-    init_keyfile(tmp_path / "lethe.keys.json", NOW_MS)
+    make_keys(tmp_path, NOW_MS)
     (temporary := tmp_path / "tmp").mkdir()
     told = f"{MARKER}: mail ola@mail.example.co.uk, see https://shop.example.com/a?b=1, call +47 22 22 55 55"
     events = [make_event(n, request={"messages": [{"role": "user", "content": f"{told} {n}"}]}) for n in range(50)]

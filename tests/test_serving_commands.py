@@ -10,10 +10,11 @@ import orjson
 import pytest
 import typer
 from cli_fixtures import NOW_MS, Lethe, make_event, make_lethe
+from conftest import make_keys
 
 from pipeline.anonymize import Admission, make_core, process
 from pipeline.cli import app
-from pipeline.keys.keyfile import init_keyfile, load_keyring
+from pipeline.keys.keyfile import load_keyring
 from pipeline.policy.load import Policy
 from pipeline.records import Source
 from pipeline.store import StoreSink, open_store
@@ -56,7 +57,7 @@ class _Nothing:
 def place(tmp_path_factory: pytest.TempPathFactory, policy: Policy) -> Iterator[Path]:
     """Return a folder with keys and a store of twelve events of two accounts, which is served meanwhile."""
     folder = tmp_path_factory.mktemp("served")
-    init_keyfile(folder / "lethe.keys.json", NOW_MS)
+    make_keys(folder, NOW_MS)
     keys = load_keyring(folder / "lethe.keys.json")
     core = make_core(policy, _Nothing(), keys)
     target = EmbeddedTarget(folder / "store", "store")

@@ -93,7 +93,7 @@ def send_entries(bench: Bench, policy: Policy, *entries: ControlRecord) -> None:
 
 def entry(bench: Bench, action: Action, subject: Subject, value: str, until_ms: int | None = None) -> ControlRecord:
     """Return an entry about someone."""
-    keys = load_keyring(bench.folder / "keys.json")
+    keys = load_keyring(bench.folder / "lethe.keys.json")
     pseudonym = keys.suppression(str(subject), value)
     return ControlRecord(str(uuid.uuid4()), action, subject, pseudonym, now_ms(), until_ms)
 
@@ -126,7 +126,7 @@ def test_the_golden_events_become_exactly_their_records(bench: Bench, policy: Po
     events = golden_events()
     bench.send(events, partition=1)
     said = work_off(bench, LETHE_REJECTION_SHARE_MAX="100")
-    core = make_core(policy, detector, load_keyring(bench.folder / "keys.json"))
+    core = make_core(policy, detector, load_keyring(bench.folder / "lethe.keys.json"))
     admission = admit(now_ms(), now_ms(), age_limits(policy, None, archive=True), None)
     expected: dict[str, dict[str, bytes]] = {sink: {} for sink in SINKS}
     for offset, raw in enumerate(events):
@@ -308,7 +308,7 @@ def test_several_processes_answer_as_one(bench: Bench) -> None:
         bench.wait_done()
         wait_until(lambda: metric(port, "lethe_records_written_total", sink="operational") == 200)
         wait_until(lambda: (fetch(port, "/healthz"), fetch(port, "/readyz")) == ("ok\n", "ok\n"))
-        roll_keyfile(bench.folder / "keys.json", now_ms() + 86_400_000)
+        roll_keyfile(bench.folder / "lethe.keys.json", now_ms() + 86_400_000)
         group.wait_said("the key file has changed and is in force")
         text = fetch(port, "/metrics")
         assert metric(port, "lethe_rejections_total", reason="not_json") == 1

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from conftest import make_keys
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from kafka_broker import Cluster, admin
 
 from pipeline.brokers import Brokers
 from pipeline.coarsen import format_timestamp
-from pipeline.keys.keyfile import init_keyfile
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.live import LiveTopic
 
@@ -90,7 +90,9 @@ class Bench:
             "LETHE_BROKERS": self.cluster.bootstrap,
             "LETHE_TOPIC_PREFIX": self.prefix,
             "LETHE_GROUP": f"{self.prefix}workers",
-            "LETHE_KEYS": str(self.folder / "keys.json"),
+            "LETHE_KEYS": str(self.folder / "lethe.keys.json"),
+            "LETHE_KEYRING": str(self.folder / "lethe.keyring.json"),
+            "LETHE_KEK": f"file:{self.folder / 'lethe.kek.json'}",
             "LETHE_SESSION_S": str(SESSION_S),
             "LETHE_METRICS_PORT": "0",
             "PYTHONPATH": str(ROOT),
@@ -105,9 +107,9 @@ class Bench:
 
     def prepare(self, partitions: int = 4, **raw_settings: str) -> Self:
         """Make the topics as the policy says, and a key file."""
-        keys = self.folder / "keys.json"
+        keys = self.folder / "lethe.keys.json"
         if not keys.exists():
-            init_keyfile(keys, now_ms())
+            make_keys(self.folder, now_ms())
         self.lethe("topics", "apply", "--partitions", str(partitions))
         if raw_settings:
             self.alter("raw", **raw_settings)

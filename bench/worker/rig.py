@@ -16,7 +16,10 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from peer import RECORD_BYTES_MAX, Job
 
+from pipeline.coarsen import DAY_MS
 from pipeline.keys.keyfile import init_keyfile
+from pipeline.keys.provider import init_kek, load_provider
+from pipeline.keys.sealfile import init_day_keys
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -55,6 +58,12 @@ class Rig:
         self._keys = folder / "bench.keys.json"
         self._numbers = itertools.count(1)
         init_keyfile(self._keys, now_ms)
+        self._sealing = {
+            "LETHE_KEYRING": str(folder / "bench.keyring.json"),
+            "LETHE_KEK": f"file:{folder / 'bench.kek'}",
+        }
+        init_kek(self._sealing["LETHE_KEK"])
+        init_day_keys(folder / "bench.keyring.json", load_provider(self._sealing["LETHE_KEK"]), now_ms, 30 * DAY_MS)
 
     def make_topics(
         self, *names: str, partitions: int = PARTITIONS, configs: Mapping[str, str] = MappingProxyType({})
@@ -84,7 +93,8 @@ class Rig:
         """Start a runner in a process, a session and a folder of its own."""
         folder = Path(tempfile.mkdtemp(prefix=f"{job.group}-", dir=self._folder))
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LETHE_")}
-        environ |= job.environ() | {"LETHE_KEYS": str(self._keys), "LETHE_METRICS_PORT": "0"} | dict(more or {})
+        environ |= job.environ() | {"LETHE_KEYS": str(self._keys), "LETHE_METRICS_PORT": "0"}
+        environ |= self._sealing | dict(more or {})
         environ["TMPDIR"] = str(folder)  # what a runner leaves behind goes with it
         return Running(command, environ, folder)
 

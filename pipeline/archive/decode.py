@@ -16,7 +16,7 @@ import orjson
 from pipeline.errors import PipelineError, Reason
 from pipeline.policy.load import Policy
 from pipeline.policy.model import FieldType, RecordSchema
-from pipeline.records import ContentRecord, OperationalRecord, Rejection, Sealed, Source
+from pipeline.records import PLAIN, ContentRecord, OperationalRecord, Rejection, Sealed, Source
 
 Header = tuple[str, bytes]
 Decoded = ContentRecord | OperationalRecord | Rejection
@@ -25,7 +25,6 @@ Decode = Callable[[bytes | None, bytes | None, Sequence[Header]], Decoded]
 
 _BODY = b',"body":'
 """Where the clear fields of a content record end: inside a string its quotes would have backslashes."""
-_PLAIN = "json"
 _INT_END = 1 << 63
 _COUNT_END = 1 << 32
 _YEARS = range(2000, 2100)
@@ -79,9 +78,9 @@ def _content(value: bytes, schema: RecordSchema) -> tuple[bytes, ContentRecord]:
     if not found or not rest.endswith(b"}"):
         raise NotARecord("is no content record: it has no body at its end")
     fields = _object(head + b"}")
-    encoding = fields.pop("body_encoding", _PLAIN)
+    encoding = fields.pop("body_encoding", PLAIN)
     data = rest[:-1]
-    if encoding == _PLAIN:
+    if encoding == PLAIN:
         _object(data)
     else:
         data = _unsealed(data)

@@ -29,7 +29,7 @@ from pipeline.proof.examine import Examiner
 from pipeline.proof.report import Check, judged, of_holdings, worst
 from pipeline.proof.witness import FILE, Witness
 from pipeline.retention import Verdict
-from pipeline.seal import PlainSealer
+from pipeline.seal import Opener, PlainSealer
 from pipeline.store.client import Store
 from pipeline.store.intake import STORED_SINKS
 from pipeline.store.opening import open_unswept
@@ -64,7 +64,7 @@ def audit_command(
     settings = edge.settings({"schemas": schemas, "event_schema": event, "store": store})
     policy = edge.policy_of(settings)
     planted = None if canaries is None else _manifest(canaries)
-    examiner = Examiner(policy, PlainSealer(), _witness(settings))
+    examiner = Examiner(policy, _opener(settings), _witness(settings))
     holdings = holdings_of(settings, admission, assume, topics=not no_topics, store=not no_store)
     checks = [_lint(settings), *of_holdings(holdings, policy.clauses())]
     if not no_topics:
@@ -89,6 +89,12 @@ def _tried(clause: str, name: str, look: Callable[[], None]) -> list[Check]:
     except PipelineError as error:
         return [Check(clause, name, Verdict.UNSEEN, note=str(error))]
     return []
+
+
+def _opener(settings: Settings) -> Opener:
+    """Return what opens bodies; an auditor may be without the keyring, and is then told how many stayed closed."""
+    is_there = Path(settings.keyring).exists()
+    return edge.opener_of(settings) if is_there else PlainSealer()
 
 
 def _manifest(path: Path) -> list[Canary]:

@@ -14,12 +14,12 @@ from pipeline.cli import desk, edge
 from pipeline.cli.privilege import TicketOption, WhyOption
 from pipeline.cli.rejected_report import printable
 from pipeline.cli.subjects import RequestOption, StoreOption, named_by, read_line
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, KeyringError
 from pipeline.policy.load import Policy
-from pipeline.records import ContentRecord, Sealed
+from pipeline.records import PLAIN, ContentRecord, Sealed
 from pipeline.rights.search import Hit, Search
 from pipeline.rights.term import make_finder
-from pipeline.store.reading import Selection, read_record
+from pipeline.store.reading import Selection, open_body, read_record
 from pipeline.wire import content_bytes
 
 EXIT_NOTHING = 1
@@ -68,6 +68,10 @@ def search_command(
             counts["scanned"] = search.scanned
     if counts["found"] == limit:
         typer.echo(f"lethe: stopped after {limit:,}: --limit takes more, --since and --until less", err=True)
+    if search.closed:
+        typer.echo(f"lethe: {search.closed:,} records stayed closed: {search.why_closed}", err=True)
+    if search.closed and not search.scanned:
+        raise KeyringError("nothing could be opened: are LETHE_KEYRING and LETHE_KEK those of this store?")
     if not counts["found"]:
         typer.echo(f"lethe: the term is in none of {search.scanned:,} records", err=True)
         raise typer.Exit(EXIT_NOTHING)
@@ -91,7 +95,7 @@ def open_command(
         record = read_record(eraser.store, eraser.table("content"), named.value)
         act.tally.counts["content"] = int(record is not None)
         if record is not None:
-            body = Sealed("json", act.opener.open(record.body, request_id=named.value))
+            body = Sealed(PLAIN, open_body(act.opener, record))
             _give(content_bytes(ContentRecord(named.value, record.fields, body)), out)
     if record is None:
         typer.echo("lethe: there is no content of that request: expired, erased, restricted or never there", err=True)

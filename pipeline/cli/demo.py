@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -13,23 +13,24 @@ from rich.console import Console
 
 from pipeline.anonymize import Core
 from pipeline.cli import edge, report
+from pipeline.cli.keys import init_keys
 from pipeline.cli.sink import admitter, open_sink
 from pipeline.codec import encode
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.inputs import RawEvent
-from pipeline.keys.keyfile import init_keyfile
 from pipeline.metrics import Metrics
 from pipeline.records import Sealed, Source
 from pipeline.run import admit_for_store, run, to_fate
-from pipeline.seal import PlainSealer
+from pipeline.seal import Opener
 from pipeline.store.client import Store
 from pipeline.store.opening import open_store
 from pipeline.synth import SyntheticEvent, generate_events
 from pipeline.synth.verdict import Verdict, judge_canaries
 
 _RATE = 50.0
-_MARKER, _KEYS, _STORE = "lethe-demo.txt", "lethe.keys.json", "store"
+_MARKER, _STORE = "lethe-demo.txt", "store"
+_KEYS, _KEYRING, _KEK = _FILES = "lethe.keys.json", "lethe.keyring.json", "lethe.kek.json"
 _MARKER_TEXT = "This folder was made by 'lethe demo', which replaces it when it runs again.\n"
 _SHOWN_BYTES = 1400
 _BY_MODEL = """
@@ -55,17 +56,23 @@ def demo_command(
     """
     console = edge.console()
     with _own_folder(folder):
-        init_keyfile(folder / _KEYS, edge.now_ms())
-        settings = Settings(keys=str(folder / _KEYS), store=f"chdb:{folder / _STORE}")
-        core = edge.core_of(settings, edge.policy_of(settings))
+        settings = Settings(
+            keys=str(folder / _KEYS),
+            keyring=str(folder / _KEYRING),
+            kek=f"file:{folder / _KEK}",
+            store=f"chdb:{folder / _STORE}",
+        )
+        policy = edge.policy_of(settings)
+        init_keys(settings, policy)
+        core, opener = edge.core_of(settings, policy), edge.opener_of(settings)
         start_ms = edge.now_ms() - int(count / _RATE * 1000)
         synthetic = list(generate_events(seed=seed, count=count, start_ms=start_ms, rate_per_s=_RATE))
         edge.tune_collector()
-        _show_one(console, core, synthetic)
+        _show_one(console, core, opener, synthetic)
         metrics = _run(console, settings, core, synthetic)
         with open_store(settings.store, now_ms=edge.now_ms()) as store:
             _show_models(console, store)
-            verdict = _judge(store, synthetic, metrics)
+            verdict = _judge(store, opener, synthetic, metrics)
     _show_verdict(console, verdict)
     console.print(f"The store is in {folder}. What nobody opens expires nothing: remove it when you have seen it.")
     if not verdict.clean:
@@ -84,7 +91,7 @@ def _own_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = {path.name for path in folder.iterdir()}
         marker = folder / _MARKER
-        ours = not found or (found <= {_MARKER, _KEYS, _STORE} and marker.read_text("utf-8") == _MARKER_TEXT)
+        ours = not found or (found <= {_MARKER, *_FILES, _STORE} and marker.read_text("utf-8") == _MARKER_TEXT)
     except (FileNotFoundError, UnicodeDecodeError):
         ours = False
     except OSError as error:
@@ -103,7 +110,8 @@ def _own_folder(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(_MARKER_TEXT)
         lock.flush()
-        (folder / _KEYS).unlink(missing_ok=True)
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
         if (folder / _STORE).exists():
             shutil.rmtree(folder / _STORE)
         yield
@@ -115,7 +123,7 @@ def _raw(synthetic: list[SyntheticEvent]) -> Iterator[RawEvent]:
         yield RawEvent(raw, Source("demo", 0, line, len(raw)))
 
 
-def _show_one(console: Console, core: Core, synthetic: list[SyntheticEvent]) -> None:
+def _show_one(console: Console, core: Core, opener: Opener, synthetic: list[SyntheticEvent]) -> None:
     """Show the event that says most in little room: many kinds of identifiers in both prompt and answer."""
     best, most = None, (-1, False, 0)
     for event, one in zip(_raw(synthetic), synthetic, strict=True):
@@ -128,7 +136,7 @@ def _show_one(console: Console, core: Core, synthetic: list[SyntheticEvent]) -> 
                 best, most = event, score
     if best is not None:
         fate = to_fate(best, core, admit_for_store(edge.now_ms(), None, None))
-        report.show_fate(console, best, fate, PlainSealer())
+        report.show_fate(console, best, fate, opener)
 
 
 _TAME = {"benign", "dropped", "undeclared", "link", "vector", "token_ids", "logprobs", "opaque", "media"}
@@ -154,9 +162,8 @@ def _show_models(console: Console, store: Store) -> None:
     report.show_table(console, "from the operational records: tokens and latency by model", table)
 
 
-def _judge(store: Store, synthetic: list[SyntheticEvent], metrics: Metrics) -> Verdict:
+def _judge(store: Store, opener: Opener, synthetic: list[SyntheticEvent], metrics: Metrics) -> Verdict:
     """Look for every canary in all that the store can be asked for, and in the metrics."""
-    opener = PlainSealer()
     content: dict[str, str] = {}
     places = {"metrics": metrics.render().decode()}
     for name in ("content", "operational", "rejected"):
@@ -165,7 +172,8 @@ def _judge(store: Store, synthetic: list[SyntheticEvent], metrics: Metrics) -> V
         for row in rows:
             if "body" in row:
                 sealed = Sealed(row["body_encoding"], row.pop("body"))
-                content[row["request_id"]] = opener.open(sealed, request_id=row["request_id"]).decode()
+                identity: dict[str, Any] = {name: row[name] for name in ("request_id", "schema_version")}
+                content[row["request_id"]] = opener.open(sealed, **identity).decode()
         places[f"{name} records"] = "\n".join(orjson.dumps(row, default=str).decode() for row in rows)
     places["content bodies"] = "\n".join(content.values())
     return judge_canaries((canary for one in synthetic for canary in one.canaries), content, places)

@@ -26,7 +26,7 @@ from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy
 from pipeline.rights.erase import Named, StoreEraser
-from pipeline.seal import Opener, PlainSealer
+from pipeline.seal import Opener
 from pipeline.topics.duration import parse_ms
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -93,7 +93,7 @@ def acting(
         excess = find_excess(entries, find_operator(settings.actor), settings.rates(), now_ms)
         if excess:
             raise tally.refuse(ConfigError(f"{action} is refused: {excess}; that it was asked for is on record"))
-        yield Acting(settings, policy, keys, tally, PlainSealer())
+        yield Acting(settings, policy, keys, tally, edge.opener_of(settings))
 
 
 @contextmanager

@@ -4,8 +4,10 @@ import gc
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -17,8 +19,14 @@ from pipeline.detect.nermodel import Model, find_model
 from pipeline.detect.spans import Detector
 from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
+from pipeline.keys.provider import load_provider
+from pipeline.keys.sealfile import load_day_keys
 from pipeline.policy.load import Policy, load_policy
+from pipeline.seal import Opener, PlainSealer, Sealer
 from pipeline.suppress import Subject
+
+if TYPE_CHECKING:
+    from pipeline.keys.sealing import DaySealer
 
 NS_PER_MS = 1_000_000
 _PIPE_COLUMNS = 1000
@@ -58,15 +66,45 @@ def model_of(chosen: Settings) -> Model | None:
     return find_model(chosen.ner_model) if chosen.ner_model else None
 
 
-def core_of(chosen: Settings, policy: Policy) -> Core:
-    """Return the core: policy, keys from the key file, and the detector."""
+def core_of(chosen: Settings, policy: Policy, *, sealed: bool = True) -> Core:
+    """Return the core: policy, keys from the key file, and the detector.
+
+    Args:
+        chosen: the settings.
+        policy: in force.
+        sealed: seal content, unless the settings say that nothing is; files for inspection are plain.
+    """
     keys = load_keyring(Path(chosen.keys))
-    return core_maker(chosen, policy)(keys)
+    sealer = sealer_of(chosen) if sealed else PlainSealer()
+    return core_maker(chosen, policy)(keys, sealer)
 
 
-def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring], Core]:
-    """Return what makes a core of a keyring; the detector, which takes long, is made once."""
+def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring, Sealer], Core]:
+    """Return what makes a core of a keyring and a sealer; the detector, which takes long, is made once."""
     return partial(make_core, policy, detector_of(chosen, policy))
+
+
+def sealer_of(chosen: Settings) -> "PlainSealer | DaySealer":
+    """Return what seals and opens content: under the keyring's keys, unless the settings say that nothing is sealed.
+
+    Raises:
+        ConfigError, KeyringError: there are no keys. Whoever writes stops: no key, no plaintext.
+    """
+    if not chosen.seal:
+        return PlainSealer()
+    from pipeline.keys.sealing import DaySealer  # noqa: PLC0415 - its libraries take a tenth of a second to import
+
+    return DaySealer(load_day_keys(Path(chosen.keyring), load_provider(chosen.kek)))
+
+
+def opener_of(chosen: Settings) -> Opener:
+    """Return what opens content. Where nothing is sealed any more, it still opens what was, if the keyring is there.
+
+    Raises:
+        ConfigError, KeyringError: there are no keys, and the settings say that content is sealed; or others can read
+            them.
+    """
+    return sealer_of(replace(chosen, seal=chosen.seal or Path(chosen.keyring).exists()))
 
 
 def detector_of(chosen: Settings, policy: Policy) -> Detector:

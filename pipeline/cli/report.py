@@ -71,7 +71,8 @@ def _after(fate: Fate, opener: Opener, width: int) -> Mapping[str, str]:
         return {"rejection: a pointer, no payload": f"{fate.reason} at {fate.pointer or '/'}"}
     texts = {}
     if fate.content is not None:
-        body = json.loads(opener.open(fate.content.body, request_id=fate.content.request_id))
+        version: Any = fate.content.fields["schema_version"]
+        body = json.loads(opener.open(fate.content.body, request_id=fate.content.request_id, schema_version=version))
         record = _to_lines({**fate.content.fields, "body": body}, width)
         texts["content record: at most 30 days, no account"] = _printable(record)
     filled = {name: value for name, value in fate.operational.fields.items() if value is not None}

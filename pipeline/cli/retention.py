@@ -12,7 +12,9 @@ from pipeline.cli.policy import EventOption, SchemasOption
 from pipeline.cli.topics import AdmissionOption, AssumeOption, Session, wishes_of
 from pipeline.config import Settings
 from pipeline.errors import PipelineError
-from pipeline.retention import Holding, Kind, Verdict, unseen, worst
+from pipeline.keys.daykeys import LEAD_MS, begin_ms, life_ms
+from pipeline.keys.sealfile import days_of
+from pipeline.retention import Holding, Kind, Verdict, judge, unseen, worst
 from pipeline.retention_metrics import RetentionMetrics
 from pipeline.store.files import files_of
 from pipeline.store.opening import open_unswept
@@ -94,6 +96,8 @@ def holdings_of(
         holdings += _looked(Kind.TOPIC, lambda: _look_at_topics(chosen, admission, assume))
     if store:
         holdings += _looked(Kind.STORE, lambda: _look_at_store(chosen.store))
+    if chosen.seal:
+        holdings += _looked(Kind.KEYS, lambda: [_look_at_keyring(chosen)])
     return holdings
 
 
@@ -110,6 +114,15 @@ def _look_at_topics(chosen: Settings, admission: str, assume: list[str] | None) 
     with Session(chosen, wishes_of(chosen, admission), assume) as session:
         live = session.admin.read_topics(session.basis.names.values(), deep=True)
         return hold_topics(session.basis, live, edge.now_ms())
+
+
+def _look_at_keyring(chosen: Settings) -> Holding:
+    """Judge the oldest day's key: with it, whatever a backup or a stray segment has of that day is unreadable."""
+    bound_ms = edge.policy_of(chosen).sinks["content"].retention_ms
+    days, life = days_of(Path(chosen.keyring)), life_ms(bound_ms)
+    age_ms = edge.now_ms() - (begin_ms(days[0]) or 0) if days else None
+    # A key that is due goes at the next hour: half of the time that there is for it has then passed.
+    return judge("content", Kind.KEYS, age_ms=age_ms, late_ms=life - LEAD_MS // 2, bound_ms=life, count=len(days))
 
 
 def _look_at_store(url: str) -> list[Holding]:

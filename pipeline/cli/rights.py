@@ -35,7 +35,6 @@ from pipeline.rights.erase import Named, Operational
 from pipeline.rights.export import Exporter
 from pipeline.rights.receipt import Step, Waited, begin, is_chosen, is_through_topics, step_of
 from pipeline.rights.steps import NOBODY, Steps, describe_status, keep_entry
-from pipeline.seal import PlainSealer
 from pipeline.suppress import Action, ControlRecord, encode_entry
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def export_command(
     with acting(named, audit.Action.EXPORT, why, ticket, store) as act:
         with act.opened() as eraser:
             exporter = Exporter(eraser.store, act.policy, eraser)
-            counts = exporter.export(named, folder, edge.now_ms(), PlainSealer() if content else None)
+            counts = exporter.export(named, folder, edge.now_ms(), edge.opener_of(act.settings) if content else None)
         act.tally.counts.update({name.removesuffix(".jsonl"): count for name, count in counts.items()})
     typer.echo(", ".join(f"{count:,} records in {folder / name}" for name, count in counts.items()))
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from pipeline.anonymize import Admission, Core
 from pipeline.cli import edge, report
 from pipeline.cli.metrics_file import check_metrics_path, write_metrics
-from pipeline.cli.sink import admitter, open_sink
+from pipeline.cli.sink import admitter, is_plain, open_sink
 from pipeline.errors import PipelineError
 from pipeline.inputs import Inputs
 from pipeline.metrics import Metrics
@@ -54,7 +54,7 @@ def run_command(
     policy = edge.policy_of(settings)
     inputs = Inputs(files, line_bytes_max=settings.event_bytes_max)
     check_metrics_path("--metrics-file", metrics_file)
-    core = edge.core_of(settings, policy)
+    core = edge.core_of(settings, policy, sealed=not preview and not is_plain(settings.store))
     if preview:
         rejected = _preview(inputs, core, admitter(settings.store, policy, edge.now_ms), preview)
         raise typer.Exit(1 if strict and rejected else 0)

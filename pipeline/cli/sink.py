@@ -53,9 +53,14 @@ def admitter(
         suppressions: of `open_sink`.
     """
     content, operational = (hold_ms(policy.sinks[name].retention_ms) for name in ("content", "operational"))
-    if _scheme(url) == _FILE:
+    if is_plain(url):
         return lambda: admit_for_store(clock(), None, None, suppressions)
     return lambda: admit_for_store(clock(), content, operational, suppressions)
+
+
+def is_plain(url: str) -> bool:
+    """Tell whether a sink takes content as it is, not sealed: files are for inspection."""
+    return _scheme(url) == _FILE
 
 
 def open_sink(url: str, core: Core, clock: Callable[[], int], *, overwrite: bool = False) -> OpenSink:
@@ -71,7 +76,7 @@ def open_sink(url: str, core: Core, clock: Callable[[], int], *, overwrite: bool
         ConfigError: the URL or what it names is wrong.
         SinkUnavailable: the store cannot be reached.
     """
-    if _scheme(url) == _FILE:
+    if is_plain(url):
         folder = url.partition(":")[2]
         if not folder:
             raise ConfigError("--to file:DIR needs a folder")

@@ -2,11 +2,13 @@
 
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from pipeline.allocator import tune_allocator
+from pipeline.anonymize import Core
 from pipeline.brokers import Brokers
 from pipeline.cli import edge
 from pipeline.coarsen import day_of
@@ -51,6 +53,7 @@ def worker_command(
                 policy,
                 brokers,
                 maker,
+                partial(edge.sealer_of, settings),
                 edge.now_ms,
                 _log,
                 shadow=shadow,
@@ -69,19 +72,33 @@ def _check(settings: Settings, policy: Policy, brokers: Brokers) -> None:
     from pipeline.worker.process import Job, LiveCore, ready_topics  # noqa: PLC0415 - as above
 
     typer.echo(f"policy {policy.version} ({policy.digest}): holds")
-    core = LiveCore(Job(settings, policy, brokers, edge.core_maker(settings, policy), edge.now_ms, _log)).core
+    maker, sealer = edge.core_maker(settings, policy), partial(edge.sealer_of, settings)
+    core = LiveCore(Job(settings, policy, brokers, maker, sealer, edge.now_ms, _log)).core
     if policy.model:
         typer.echo(f"model {policy.model}: loaded")
     now_ms = edge.now_ms()
     epoch = core.keys.epoch_at(now_ms).name
     days = "" if day_of(now_ms) in core.keys.day_keys else "; no key of today, so client_ip is null: `lethe keys roll`"
     typer.echo(f"keys {settings.keys}: epoch {epoch} is in force{days}")
+    typer.echo(_sealing(settings, core, now_ms))
     topics = ready_topics(settings, policy, brokers)
     raw = topics["raw"]
     typer.echo(
         f"topics at {settings.brokers}: {len(topics)} are there, {raw.name} with {len(raw.partitions)} partitions"
     )
     typer.echo("a worker can start; `lethe topics verify` says whether the retention bounds hold")
+
+
+def _sealing(settings: Settings, core: Core, now_ms: int) -> str:
+    """Say how content is sealed.
+
+    Raises:
+        KeyringError: there is no key of today.
+    """
+    if not settings.seal:
+        return "content is NOT sealed (LETHE_SEAL=false): encryption at rest is the disks' alone"
+    sealed = core.sealer.seal(b"{}", request_id="", schema_version=0, received_at_ms=now_ms)
+    return f"content is sealed: {sealed.encoding}, keyring {settings.keyring}"
 
 
 def _supervise(settings: Settings, processes: int, *, shadow: bool) -> int:

@@ -1,44 +1,57 @@
-"""Notices that the key file was changed, and reads it again: workers follow `lethe keys roll` without a restart."""
+"""Notices that a file of keys was changed, and reads it again: workers follow `lethe keys roll` without a restart."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pipeline.errors import KeyringError
 from pipeline.keys.keyfile import load_keyring
 from pipeline.keys.keyring import Keyring
 
 _Signature = tuple[int, int, int, int]
+_Keys = TypeVar("_Keys")
 
 
-class KeyWatch:
-    """A key file and the keyring that was read from it last."""
+class FileWatch(Generic[_Keys]):
+    """A file of keys, and what was made of it last.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        keys: that.
+    """
+
+    def __init__(self, path: Path, load: Callable[[], _Keys]) -> None:
         """Read the file.
 
+        Args:
+            path: of the file.
+            load: reads it.
+
         Raises:
-            KeyringError: as `load_keyring`.
+            KeyringError: as ``load``.
         """
-        load_keyring(path)  # says best what is wrong with it
+        load()  # says best what is wrong with it
         self._path = path
+        self._load = load
         self._seen = self._signature()  # before reading: a change in between is then seen by the next look
-        self.keyring = load_keyring(path)
+        self.keys = load()
 
-    def changed(self) -> Keyring | None:
-        """Return the new keyring when the file is another than the one read last, otherwise None.
+    def changed(self) -> bool:
+        """Read the file again when it is another than the one read last; return whether it was.
 
         Raises:
-            KeyringError: as `load_keyring`. The process must stop: keys that were removed must not live on in it.
+            KeyringError: as ``load``. The process must stop: keys that were removed must not live on in it.
         """
         seen = self._signature()
         if seen == self._seen:
-            return None
+            return False
         self._seen = seen
-        keyring = load_keyring(self._path)
-        if keyring.suppression_key != self.keyring.suppression_key:
-            raise KeyringError(f"the suppression key in {self._path} is another: every erasure would stop matching")
-        self.keyring = keyring
-        return keyring
+        self.keys = self._checked(self._load())
+        return True
+
+    def _checked(self, keys: _Keys) -> _Keys:
+        """Return the new keys when they may follow the old ones."""
+        return keys
 
     def _signature(self) -> _Signature:
         problem = ""
@@ -49,3 +62,20 @@ class KeyWatch:
         else:
             return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
         raise KeyringError(problem)
+
+
+class KeyWatch(FileWatch[Keyring]):
+    """A key file and the keyring that was read from it last."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            KeyringError: as `load_keyring`.
+        """
+        super().__init__(path, lambda: load_keyring(path))
+
+    def _checked(self, keys: Keyring) -> Keyring:
+        if keys.suppression_key != self.keys.suppression_key:
+            raise KeyringError(f"the suppression key in {self._path} is another: every erasure would stop matching")
+        return keys

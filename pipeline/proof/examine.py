@@ -74,7 +74,7 @@ class Examiner:
         self.expect(place, sink)
         seen = self._seen[place, sink]
         seen.looked += 1
-        body = None if sealed is None else self._open(sealed, str(fields["request_id"]), seen)
+        body = None if sealed is None else self._open(sealed, fields, seen)
         whole = dict(fields)
         for one in self._schemas[sink].fields:
             if one.type is FieldType.BODY and (body is not None or sealed is not None):
@@ -84,9 +84,10 @@ class Examiner:
             seen.wrong["does not hold to its schema"] += 1
         self._texts.setdefault(f"{sink} in {place}", []).append(orjson.dumps(whole, default=str).decode())
 
-    def _open(self, sealed: Sealed, request_id: str, seen: Seen) -> bytes | None:
+    def _open(self, sealed: Sealed, fields: Mapping[str, Any], seen: Seen) -> bytes | None:
+        request_id, version = str(fields["request_id"]), fields["schema_version"]
         try:
-            body = self._opener.open(sealed, request_id=request_id)
+            body = self._opener.open(sealed, request_id=request_id, schema_version=version)
         except KeyringError:
             seen.closed += 1
             return None

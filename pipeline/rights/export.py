@@ -77,7 +77,8 @@ class Exporter:
             for field in self._policy.content.fields:
                 if field.type is FieldType.BODY:
                     sealed = Sealed(row.pop(encoding_column(field.name)), row[field.name])
-                    row[field.name] = orjson.Fragment(opener.open(sealed, request_id=row["request_id"]))
+                    body = opener.open(sealed, request_id=row["request_id"], schema_version=row["schema_version"])
+                    row[field.name] = orjson.Fragment(body)
             yield orjson.dumps(row)
 
     def _rows(self, view: str, schema: RecordSchema, request_ids: Sequence[str]) -> Iterator[dict[str, Any]]:

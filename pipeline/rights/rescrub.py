@@ -19,7 +19,7 @@ from pipeline.records import ContentRecord
 from pipeline.seal import Opener
 from pipeline.store.client import Store
 from pipeline.store.ddl import Table
-from pipeline.store.reading import Selection, Stored, partitions_of, read_content
+from pipeline.store.reading import Selection, Stored, open_body, partitions_of, read_content
 from pipeline.store.replacing import replace_records
 from pipeline.suppress import Subject
 
@@ -92,7 +92,7 @@ class Rescrubber:
     def _scrub(self, record: Stored, report: Rescrubbed) -> ContentRecord | None:
         """Return what is to replace a record, None when it may stay as it is."""
         core = self._core
-        data = self._opener.open(record.body, request_id=record.request_id)
+        data = open_body(self._opener, record)
         body = decode(data, size_max=_BODY_BYTES_MAX, depth_max=_DEPTH_MAX).event
         scrubbed = scrub_again(body, core.policy, core.table, core.detector)
         if scrubbed.body == body:

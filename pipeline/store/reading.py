@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pipeline.coarsen import format_timestamp
 from pipeline.policy.model import FieldType
 from pipeline.records import Fields, Sealed
+from pipeline.seal import Opener
 from pipeline.store.bounds import partition_range_ms
 from pipeline.store.client import Store
 from pipeline.store.ddl import Table, encoding_column
@@ -132,6 +133,16 @@ def read_record(store: Store, table: Table, request_id: str) -> Stored | None:
     sql = f"SELECT {', '.join(columns)} FROM {table.sink} WHERE request_id = {{id:String}}"  # noqa: S608 - checked names
     rows = store.query(sql, {"id": request_id}, binary=(body,)).rows
     return _stored(table, rows[0]) if rows else None
+
+
+def open_body(opener: Opener, record: Stored) -> bytes:
+    """Return the JSON of a record's body.
+
+    Raises:
+        KeyringError: it is sealed in a way that the opener does not open, or its key is gone.
+    """
+    version: Any = record.fields["schema_version"]
+    return opener.open(record.body, request_id=record.request_id, schema_version=version)
 
 
 def _columns(table: Table) -> tuple[str, list[str]]:

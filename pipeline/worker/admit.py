@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pipeline.anonymize import Admission
+from pipeline.coarsen import DAY_MS
+from pipeline.keys.daykeys import LEAD_MS, life_ms
 from pipeline.policy.load import Policy
 from pipeline.run import FUTURE_SLACK_MS
 from pipeline.suppress import Suppressions
@@ -38,7 +40,15 @@ def age_limits(policy: Policy, admission_ms: int | None, *, archive: bool) -> Ag
     hold_ms = min([operational.retention_ms, *ends]) - admission - SLACK_MS
     if archive and operational.name in ARCHIVED:
         hold_ms = min(hold_ms, ARCHIVED_HOLD_MS)
-    return AgeLimits(content_ms=admission, operational_ms=max(admission, operational.retention_ms - hold_ms))
+    return AgeLimits(
+        content_ms=min(admission, _sealed_ms(policy)), operational_ms=max(admission, operational.retention_ms - hold_ms)
+    )
+
+
+def _sealed_ms(policy: Policy) -> int:
+    """Return the age up to which the key of a request's day is there: it goes a bound after the day's beginning."""
+    bound_ms = policy.sinks["content"].retention_ms
+    return life_ms(bound_ms) - LEAD_MS - DAY_MS if bound_ms >= 2 * DAY_MS else bound_ms
 
 
 def admit(now_ms: int, append_ms: int, limits: AgeLimits, suppressions: Suppressions | None) -> Admission:

@@ -20,9 +20,10 @@ from pipeline.client import KafkaError
 from pipeline.config import Settings
 from pipeline.errors import PipelineError, SinkUnavailable
 from pipeline.keys.keyring import Keyring
-from pipeline.keys.watch import KeyWatch
+from pipeline.keys.watch import FileWatch, KeyWatch
 from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import Policy
+from pipeline.seal import Sealer
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.live import LiveTopic
 from pipeline.worker.ending import EXIT_FAILED, ask_briefly, end_process, explain
@@ -44,7 +45,8 @@ class Job:
         settings: as they are.
         policy: in force.
         brokers: how Kafka is reached.
-        make_core: makes a core of a keyring; the detector is made once.
+        make_core: makes a core of a keyring and a sealer; the detector is made once.
+        load_sealer: makes what seals content, of the keys as they are now.
         now_ms: the clock, epoch milliseconds.
         log: writes a line for operators.
         shadow: read in a group of its own, write and commit nothing.
@@ -56,7 +58,8 @@ class Job:
     settings: Settings
     policy: Policy
     brokers: Brokers
-    make_core: Callable[[Keyring], Core]
+    make_core: Callable[[Keyring, Sealer], Core]
+    load_sealer: Callable[[], Sealer]
     now_ms: Callable[[], int]
     log: Callable[[str], None]
     shadow: bool = False
@@ -66,23 +69,26 @@ class Job:
 
 
 class LiveCore:
-    """The core as it is now: made anew when the key file changes."""
+    """The core as it is now: made anew when the key file or the keyring changes."""
 
     def __init__(self, job: Job) -> None:
+        settings = job.settings
         self._make_core = job.make_core
-        self._watch = KeyWatch(Path(job.settings.keys))
-        self.core = job.make_core(self._watch.keyring)
+        self._keys = KeyWatch(Path(settings.keys))
+        # What is not sealed needs no keyring; the key file then stands for it.
+        self._seals = FileWatch(Path(settings.keyring if settings.seal else settings.keys), job.load_sealer)
+        self.core = job.make_core(self._keys.keys, self._seals.keys)
 
     def reload(self) -> bool:
-        """Take up a changed key file, and say whether there was one.
+        """Take up changed keys, and say whether there were any.
 
         Raises:
-            KeyringError: it cannot be read, or is none. The worker stops: no key, no fallback.
+            KeyringError: a file cannot be read, or is none. The worker stops: no key, no fallback.
         """
-        keyring = self._watch.changed()
-        if keyring is not None:
-            self.core = self._make_core(keyring)
-        return keyring is not None
+        changed = [watch.changed() for watch in (self._keys, self._seals)]
+        if any(changed):
+            self.core = self._make_core(self._keys.keys, self._seals.keys)
+        return any(changed)
 
 
 def topics_of(settings: Settings, policy: Policy) -> dict[str, str]:
