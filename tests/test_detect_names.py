@@ -30,7 +30,6 @@ from pipeline.detect.gazetteer import load_tables
 tables = load_tables()
 print(sum(name.startswith("faker") for name in sys.modules))
 import faker
-load_tables.cache_clear()
 print(load_tables() == tables)
 """
 NAMES = Names.from_json(DATA, COMMON)

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,32 +115,20 @@ def test_what_is_no_pattern_is_refused_as_by_python() -> None:
     assert Patterns(made.dump())._known == {}
 
 
-@pytest.fixture
-def tables() -> Iterator[None]:
-    """Forget the tables of names before and after."""
-    gazetteer.load_tables.cache_clear()
-    yield
-    gazetteer.load_tables.cache_clear()
-
-
-@pytest.mark.usefixtures("tables")
 def test_kept_tables_of_names_are_those_of_faker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are read once; a file that is not whole is made anew, and another version of the tables has another file."""
     fresh = gazetteer.load_tables(tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
-    gazetteer.load_tables.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(gazetteer, "_read_tables", lambda: pytest.fail("read again"))
         assert gazetteer.load_tables(tmp_path) == fresh
     path.write_bytes(whole[:-9] + b"x" + whole[-8:])
-    gazetteer.load_tables.cache_clear()
     assert gazetteer.load_tables(tmp_path) == fresh
     assert path.read_bytes() == whole
     monkeypatch.setattr(gazetteer, "_source_digest", lambda: "another")
     monkeypatch.setattr(gazetteer, "_read_tables", lambda: (frozenset({"nadia"}), frozenset({"a b"})))
     for _ in range(2):
-        gazetteer.load_tables.cache_clear()
         assert gazetteer.load_tables(tmp_path) == (frozenset({"nadia"}), frozenset({"a b"}), "another")
     assert len(list(tmp_path.iterdir())) == 2
 

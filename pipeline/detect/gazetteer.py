@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
@@ -66,11 +65,10 @@ class Tables(NamedTuple):
     digest: str
 
 
-@lru_cache(maxsize=1)
 def load_tables(cache_dir: Path | None = None) -> Tables:
     """Return the given names and the surnames of all locales.
 
-    Reading them from faker takes 0.3 s, so they are kept.
+    Reading them from faker takes 0.3 s, so they are kept; in a file, since who asks makes a table of its own of them.
 
     Args:
         cache_dir: where; None for nowhere.

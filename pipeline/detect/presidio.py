@@ -217,6 +217,14 @@ def _make_strict(recognizer: Any, regex_timeout_s: float) -> None:
         item.compiled_with_flags = flags
 
 
+def _forget_private_suffixes(extract: Any) -> None:
+    """Let go of a second table of all suffixes, with private ones, which Presidio never asks for: 4 MB."""
+    made = getattr(extract, "_extractor", None)
+    for name in ("tlds_incl_private", "tlds_incl_private_trie"):
+        if hasattr(made, name):  # another release may keep them elsewhere: it then takes more memory, and no harm
+            setattr(made, name, getattr(made, name.replace("incl", "excl")))
+
+
 def _silence_and_unplug() -> None:
     """Keep Presidio's logs quiet, its domain check offline, and its IBAN pattern from being skipped.
 
@@ -231,6 +239,7 @@ def _silence_and_unplug() -> None:
 
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True)
     extract("example.com", session=_NO_SESSION)  # reads the snapshot now, not with the first event
+    _forget_private_suffixes(extract)
     tldextract.extract = extract  # type: ignore[assignment]
     iban_recognizer.REGEX_TIMEOUT_SECONDS = None  # type: ignore[assignment]
     for name in _SILENCED:
