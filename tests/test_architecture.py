@@ -48,7 +48,8 @@ LAYERS = [
     {"pipeline.cli", "pipeline.__main__"},
 ]
 # Each big library has one door; Presidio a second one, behind which its models are loaded, Hyperscan one for terms,
-# and Kafka's administrator one for rights.
+# Kafka's administrator one for rights, signatures and
+# encryption a module each.
 DOORS = {
     "jsonschema_rs": {"pipeline.policy.validator"},
     "presidio_analyzer": {"pipeline.detect.presidio", "pipeline.detect.nerchild"},
@@ -61,14 +62,14 @@ DOORS = {
     "stdnum": {"pipeline.detect.checksums"},
     "faker": {"pipeline.detect.gazetteer"},
     "aiokafka": {"pipeline.client", "pipeline.knock"},
-    "cryptography": {"pipeline.keys.signing"},
+    "cryptography": {"pipeline.keys.cipher", "pipeline.keys.signing"},
     "faust": {f"pipeline.worker.{name}" for name in ("agent", "client_thread", "producer", "transport")},
     "kafka": {"pipeline.topics.admin", "pipeline.topics.aclclient"},
     "uvloop": {"pipeline.worker.process"},
     "clickhouse_connect": {"pipeline.store.client"},
     "prometheus_client": {"pipeline.metrics"},
     "ua_parser": {"pipeline.useragent"},
-    "zstandard": {"pipeline.inputs"},
+    "zstandard": {"pipeline.inputs", "pipeline.keys.sealing"},
     "chdb": {"pipeline.store.engine"},
     "urllib3": {"pipeline.store.pool"},
     "pandas": set(),
@@ -93,6 +94,9 @@ PURE = [
     *("pipeline.policy.shape", "pipeline.policy.record", "pipeline.policy.body"),
     *(
         "pipeline.keys.signing",
+        "pipeline.keys.cipher",
+        "pipeline.keys.daykeys",
+        "pipeline.keys.sealing",
         "pipeline.audit.entry",
         "pipeline.audit.chain",
         "pipeline.receipts.model",

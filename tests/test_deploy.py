@@ -75,7 +75,7 @@ def test_every_unit_calls_a_command_that_exists(where: str, call: list[str]) -> 
 
 
 def test_what_is_due_by_time_has_its_timer() -> None:
-    """By systemd and by Kubernetes: sweep, aggregates, publishing and only then expiry, one report, what is pending."""
+    """By systemd and Kubernetes: sweep, aggregates, publishing and then expiry, a report, what is pending, keys."""
     wanted = [
         "aggregates build",
         "audit",
@@ -83,6 +83,7 @@ def test_what_is_due_by_time_has_its_timer() -> None:
         "audit-log expire",
         "retention sweep",
         "receipt pending",
+        "keys roll",
     ]
     for suffix in (".service", ""):
         found = [" ".join(call) for where, call in calls() if where.endswith(".service") is bool(suffix)]

@@ -267,6 +267,32 @@ def test_the_owner_must_be_the_user_or_root(
             privatefile.check_private(path, status)
 
 
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "accepted"),
+    [
+        (0o440, 0, 50, True),
+        (0o640, 0, 50, True),
+        (0o440, 0, 60, False),
+        (0o460, 0, 50, False),
+        (0o444, 0, 50, False),
+        (0o440, 7, 50, False),
+    ],
+)
+def test_a_mounted_secret_of_roots_may_be_read_by_our_group(
+    path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, group: int, accepted: bool
+) -> None:
+    """So an orchestrator hands it to a user who is not root; writable, or of another group or user, it is refused."""
+    monkeypatch.setattr(os, "geteuid", lambda: 7)
+    monkeypatch.setattr(os, "getegid", lambda: 7)
+    monkeypatch.setattr(os, "getgroups", lambda: [50])
+    status = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
+    if accepted:
+        privatefile.check_private(path, status)
+    else:
+        with pytest.raises(KeyringError, match="open to group or others"):
+            privatefile.check_private(path, status)
+
+
 KEY_TEXT = base64.b64encode(b"secret-secret-secret-secret-yes!").decode()
 EPOCH = {"name": "e1", "valid_from": "1970-01-01T00:00:00.000Z", "key": KEY_TEXT}
 OTHER_TEXT = base64.b64encode(b"another-another-another-another!").decode()

@@ -329,6 +329,20 @@ def test_an_unmanaged_topic_is_left_alone_and_judged(
     assert {check["topic"] for check in checks if check["outcome"] == "fails"} == {name}
 
 
+def test_what_relies_on_encrypted_disks_is_said(lethe: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raw events always; content where it is not sealed, which is a warning."""
+    lethe("apply")
+
+    def at_rest() -> dict[str, tuple[str, str]]:
+        checks = json.loads(lethe("verify", "--json").out)["checks"]
+        found = [one for one in checks if one["check"] == "encryption at rest"]
+        return {one["topic"].rpartition(".")[2]: (one["outcome"], one["found"]) for one in found}
+
+    assert at_rest() == {"raw": ("ok", "not sealed: relies on the disks"), "content": ("ok", "sealed by its writers")}
+    monkeypatch.setenv("LETHE_SEAL", "false")
+    assert at_rest()["content"] == ("warns", "not sealed (LETHE_SEAL=false)")
+
+
 def test_a_refused_bound_changes_nothing(lethe: Callable[..., Done], quick: Cluster) -> None:
     """A plan that cannot be met is an error with its arithmetic, before anything is created."""
     with admin(quick) as client:

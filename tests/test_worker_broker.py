@@ -126,7 +126,7 @@ def test_the_golden_events_become_exactly_their_records(bench: Bench, policy: Po
     events = golden_events()
     bench.send(events, partition=1)
     said = work_off(bench, LETHE_REJECTION_SHARE_MAX="100")
-    core = make_core(policy, detector, load_keyring(bench.folder / "lethe.keys.json"))
+    core = make_core(policy, detector, load_keyring(bench.folder / "lethe.keys.json"), bench.sealer())
     admission = admit(now_ms(), now_ms(), age_limits(policy, None, archive=True), None)
     expected: dict[str, dict[str, bytes]] = {sink: {} for sink in SINKS}
     for offset, raw in enumerate(events):
@@ -309,7 +309,7 @@ def test_several_processes_answer_as_one(bench: Bench) -> None:
         wait_until(lambda: metric(port, "lethe_records_written_total", sink="operational") == 200)
         wait_until(lambda: (fetch(port, "/healthz"), fetch(port, "/readyz")) == ("ok\n", "ok\n"))
         roll_keyfile(bench.folder / "lethe.keys.json", now_ms() + 86_400_000)
-        group.wait_said("the key file has changed and is in force")
+        group.wait_said("keys have changed and are in force")
         text = fetch(port, "/metrics")
         assert metric(port, "lethe_rejections_total", reason="not_json") == 1
         assert metric(port, "lethe_partitions") == 2

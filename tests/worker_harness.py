@@ -24,6 +24,9 @@ from kafka_broker import Cluster, admin
 
 from pipeline.brokers import Brokers
 from pipeline.coarsen import format_timestamp
+from pipeline.keys.provider import load_provider
+from pipeline.keys.sealfile import load_day_keys
+from pipeline.keys.sealing import DaySealer
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.live import LiveTopic
 
@@ -114,6 +117,11 @@ class Bench:
         if raw_settings:
             self.alter("raw", **raw_settings)
         return self
+
+    def sealer(self) -> DaySealer:
+        """Return what seals and opens content with the keyring as it is now."""
+        provider = load_provider(f"file:{self.folder / 'lethe.kek.json'}")
+        return DaySealer(load_day_keys(self.folder / "lethe.keyring.json", provider))
 
     def alter(self, sink: str, **settings: str) -> None:
         """Change settings of a topic, with ``_`` for each dot."""

@@ -1,6 +1,6 @@
 """``lethe topics``: derive the topics from the policy, show the difference, apply it, and verify what is there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Self
@@ -17,7 +17,7 @@ from pipeline.topics.folders import check_folder
 from pipeline.topics.life import SEGMENT_MS_MIN, SLACK_MS, Basis, Wishes
 from pipeline.topics.live import CHECK_INTERVAL, DELETE_DELAY
 from pipeline.topics.plan import Plan, make_plan
-from pipeline.topics.verify import files_end_ms, has_failed, verify_topics
+from pipeline.topics.verify import Check, Outcome, files_end_ms, has_failed, verify_topics
 
 EXIT_FAILED = 1
 _ASSUMABLE = (CHECK_INTERVAL, DELETE_DELAY)
@@ -135,6 +135,7 @@ def verify_command(
         live = session.admin.read_topics(session.basis.names.values(), deep=True)
         now_ms = edge.now_ms()
     checks = verify_topics(session.basis, live, now_ms)
+    checks += _at_rest(chosen, session.basis.names)
     for log_dir in log_dirs or ():
         checks += check_folder(Path(log_dir), files_end_ms(session.basis, live), now_ms)
     if as_json:
@@ -143,6 +144,16 @@ def verify_command(
         topics_report.show_checks(edge.console(), checks)
     if has_failed(checks):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _at_rest(chosen: Settings, names: Mapping[str, str]) -> list[Check]:
+    """Say what encrypts content where it lies (policy §7): lethe cannot see whether the brokers' disks are."""
+    what, disks = "encryption at rest", "encrypted disks under the brokers"
+    content = ("sealed by its writers", "") if chosen.seal else ("not sealed (LETHE_SEAL=false)", disks)
+    return [
+        Check(names["raw"], what, Outcome.OK, "not sealed: relies on the disks", disks),
+        Check(names["content"], what, Outcome.OK if chosen.seal else Outcome.WARNS, *content),
+    ]
 
 
 class Session:

@@ -16,7 +16,7 @@ from pipeline.topics.verify import Check, Outcome, has_failed
 _MARKS = {Action.CREATE: "+", Action.ALTER: "~", Action.GROW: "~", Action.BY_HAND: "!"}
 _STYLES = {Action.CREATE: "green", Action.ALTER: "yellow", Action.GROW: "yellow", Action.BY_HAND: "bold red"}
 _OUTCOME_STYLES = {Outcome.OK: "", Outcome.WARNS: "yellow", Outcome.FAILS: "bold red"}
-_ALWAYS_SHOWN = {"bound", "held", "oldest record"}
+_ALWAYS_SHOWN = {"bound", "held", "oldest record", "encryption at rest"}
 
 
 def show_plan(console: Console, basis: Basis, derived: Sequence[DerivedTopic], plan: Plan) -> None:

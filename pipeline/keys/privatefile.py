@@ -54,6 +54,9 @@ def read_private(path: Path, kind: str, hint: str) -> bytes:
 def check_private(path: Path, status: os.stat_result) -> None:
     """Check that a file is plain, the current user's or root's, and open to nobody else.
 
+    One of root's may be read by a group of this process: so it is with secrets that an orchestrator mounts for a user
+    other than root, and PostgreSQL and others have the same rule for their keys.
+
     Raises:
         KeyringError: it is not; the text says what to do.
     """
@@ -61,9 +64,15 @@ def check_private(path: Path, status: os.stat_result) -> None:
         raise KeyringError(f"{path} is not a plain file")
     if status.st_uid not in {os.geteuid(), 0}:
         raise KeyringError(f"{path} belongs to another user, who can read and change it: use a key file of your own")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    allowed = stat.S_IRGRP if _is_handed_over(status) else 0
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~allowed:
         mode = stat.S_IMODE(status.st_mode)
         raise KeyringError(f"{path} is open to group or others (mode {mode:04o}): run 'chmod 600 {quote(path)}'")
+
+
+def _is_handed_over(status: os.stat_result) -> bool:
+    """Tell whether a file is root's, and this process, which is not, can only read it through a group."""
+    return status.st_uid == 0 != os.geteuid() and status.st_gid in {os.getegid(), *os.getgroups()}
 
 
 def create_private(path: Path, data: bytes, hint: str) -> None:

@@ -199,7 +199,7 @@ class _Runtime:
             parts.metrics.suppressed.set(self._control.entries)
             if parts.reload():
                 parts.metrics.keys_age.set(parts.now_ms() / 1000)
-                parts.log("the key file has changed and is in force")
+                parts.log("keys have changed and are in force")
             await asyncio.sleep(LOOK_S)
 
     async def _keep_measuring(self) -> None:
