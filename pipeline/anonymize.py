@@ -17,7 +17,7 @@ from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, ContentRecord, Facts, Fate, OperationalRecord, Source
 from pipeline.redact import REDACTED
 from pipeline.rejects import make_rejection
-from pipeline.seal import PlainSealer, Sealer
+from pipeline.seal import PlainSealer, RawOpener, Sealer, open_raw
 from pipeline.suppress import CLEAR, Subject, Suppressions, Verdict
 from pipeline.transform import Times, read_times
 from pipeline.useragent import UserAgentTable
@@ -44,21 +44,28 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What is fixed for a run: policy, detector, keys, and how bodies are sealed."""
+    """What is fixed for a run: policy, detector, keys, how bodies are sealed, and what opens sealed raw events."""
 
     policy: Policy
     detector: Detector = field(repr=False)
     keys: Keyring = field(repr=False)
     sealer: Sealer = field(repr=False)
+    envelopes: RawOpener | None = field(repr=False)
     table: EntityTable = field(repr=False)
     plan: Plan = field(repr=False)
 
 
-def make_core(policy: Policy, detector: Detector, keys: Keyring, sealer: Sealer | None = None) -> Core:
-    """Put a core together; bodies are plain where no sealer is given."""
+def make_core(
+    policy: Policy,
+    detector: Detector,
+    keys: Keyring,
+    sealer: Sealer | None = None,
+    envelopes: RawOpener | None = None,
+) -> Core:
+    """Put a core together; without a sealer bodies are plain, without an opener events in envelopes are rejected."""
     table = EntityTable.from_json(policy.entities)
     plan = make_plan(policy, keys, UserAgentTable.from_catalogue(policy.user_agents))
-    return Core(policy, detector, keys, sealer or PlainSealer(), table, plan)
+    return Core(policy, detector, keys, sealer or PlainSealer(), envelopes, table, plan)
 
 
 def process(raw: bytes, source: Source, core: Core, admission: Admission) -> Fate:
@@ -71,7 +78,10 @@ def process(raw: bytes, source: Source, core: Core, admission: Admission) -> Fat
     limits = core.policy.limits
     try:
         decoded = decode(
-            raw, size_max=limits.event_bytes_max, depth_max=limits.depth_max, declared=core.policy.shape.tree
+            open_raw(raw, core.envelopes, limits.event_bytes_max),
+            size_max=limits.event_bytes_max,
+            depth_max=limits.depth_max,
+            declared=core.policy.shape.tree,
         )
         return anonymize(decoded, core, admission)
     except InvalidEvent as fault:

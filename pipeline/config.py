@@ -37,6 +37,7 @@ class Settings:
     seal: bool = flag("content is sealed before it goes to a topic or store", default=True)
     keyring: str = text("lethe.keyring.json", "path of the day keys that seal content, each of them wrapped")
     kek: str = text("file:lethe.kek.json", "the key that wraps them: `file:` and its path, or a URL of a provider")
+    raw_key: str = text("", "path of the keys that open raw events in envelopes; empty: gateways send them plain")
     store: str = text("chdb:./lethe-data", "sink URL; it may hold a password, so it is never shown", secret=True)
     schemas: str = text("", "folder of the policy; empty: the shipped one")
     event_schema: str = text("", "annotated event schema below that folder; empty: what policy.json says")

@@ -9,6 +9,7 @@ class Reason(StrEnum):
     """Why an event was rejected. Closed: a rejection, a metric label and a golden case for each."""
 
     EMPTY = "empty"
+    SEALED = "sealed"
     TOO_LARGE = "too_large"
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"

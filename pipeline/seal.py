@@ -2,8 +2,14 @@
 
 from typing import Protocol
 
-from pipeline.errors import KeyringError
+from pipeline.errors import KeyringError, Reason, reject
 from pipeline.records import PLAIN, Sealed
+
+ENVELOPE = b"\0lethe1"
+"""What a raw event in an envelope begins with, and no JSON does."""
+
+ENVELOPE_BYTES_MAX = 256
+"""More than an envelope adds to its event."""
 
 
 class Sealer(Protocol):
@@ -51,3 +57,32 @@ class PlainSealer:
         if sealed.encoding != self.encoding:
             raise KeyringError("this content is sealed: LETHE_SEAL must be on, with the keyring that opens it")
         return sealed.data
+
+
+class RawOpener(Protocol):
+    """Opens raw events that a gateway put into an envelope."""
+
+    def open(self, raw: bytes) -> bytes | None:
+        """Return the event; None where no key opens it, or it was changed."""
+        ...
+
+
+def open_raw(raw: bytes, opener: RawOpener | None, size_max: int) -> bytes:
+    """Return a raw event out of its envelope, if it is in one.
+
+    Args:
+        raw: as it was read.
+        opener: has the keys; None opens nothing.
+        size_max: largest event; one that is longer in its envelope is not opened.
+
+    Raises:
+        InvalidEvent: no key opens it, it was changed, or it is too large.
+    """
+    if not raw.startswith(ENVELOPE):
+        return raw
+    if len(raw) > size_max + ENVELOPE_BYTES_MAX:
+        reject(Reason.TOO_LARGE)
+    event = None if opener is None else opener.open(raw)
+    if event is None:
+        reject(Reason.SEALED)
+    return event

@@ -10,6 +10,8 @@ from kafka_broker import Cluster
 from worker_harness import Bench, ending, make_event, now_ms, read_all, wait_until
 
 from pipeline.coarsen import DAY_MS, day_of
+from pipeline.keys.envelope import EnvelopeKeys, EnvelopeSealer
+from pipeline.keys.envelopefile import init_envelope_keys, load_envelope_keys
 from pipeline.keys.provider import load_provider
 from pipeline.keys.sealfile import init_day_keys
 from pipeline.keys.sealing import SCHEME
@@ -124,3 +126,23 @@ def test_a_keyring_that_goes_away_ends_the_worker(bench: Bench) -> None:
         keyring(bench).unlink()
         assert worker.wait() == 2
     assert "lethe.keyring.json cannot be read: No such file or directory" in worker.said()
+
+
+def test_events_in_envelopes_are_worked_off_and_one_without_its_key_is_replayed(bench: Bench) -> None:
+    """A gateway's envelopes beside plain events; what no key opens is rejected, and comes in when the key is there."""
+    path = bench.folder / "raw.json"
+    init_envelope_keys(path)
+    gateway = EnvelopeSealer(load_envelope_keys(path).publics[0])
+    late = EnvelopeSealer(EnvelopeKeys([b"l" * 32]).publics[0])
+    bench.send([gateway.seal(make_event(1)), make_event(2), late.seal(make_event(3)), gateway.seal(b"{")])
+    worker = bench.worker(LETHE_RAW_KEY=str(path), LETHE_REJECTION_SHARE_MAX="100")
+    with ending(worker):
+        bench.wait_done()
+        assert sorted(bodies(bench)) == [f"req_{number:032x}" for number in (1, 2)]
+        reasons = [json.loads(one.value)["reason"] for one in read_all(bench.cluster, bench.topic("rejected"))]
+        assert sorted(reasons) == ["not_json", "sealed"]
+        path.write_text(json.dumps({"version": 1, "x25519": [base64.b64encode(b"l" * 32).decode()]}))
+        worker.wait_said("keys have changed and are in force")
+        bench.lethe("replay", "--rejected", "--reason", "sealed", "--why", "replay", "--ticket", "OPS-1")
+        wait_until(lambda: len(bodies(bench)) == 3)
+        assert worker.stop() == 0

@@ -9,7 +9,7 @@ from peer import read_job, split
 from pipeline.anonymize import Core
 from pipeline.cli.edge import now_ms, policy_of, settings, tune_collector
 from pipeline.keys.keyring import Keyring
-from pipeline.seal import PlainSealer, Sealer
+from pipeline.seal import PlainSealer, RawOpener, Sealer
 from pipeline.worker.batches import RawBatch
 from pipeline.worker.process import Job, serve
 from pipeline.worker.route import Outgoing
@@ -41,7 +41,7 @@ class Trivial:
                 return place
 
 
-def _no_core(_: Keyring, _sealer: Sealer) -> Core:
+def _no_core(_: Keyring, _sealer: Sealer, _envelopes: RawOpener | None) -> Core:
     """Stand for the core, which nothing asks."""
     return cast("Core", None)
 
@@ -61,6 +61,7 @@ def main() -> None:
             chosen.reach(),
             _no_core,
             PlainSealer,
+            lambda: None,
             now_ms,
             _log,
             settled=tune_collector,

@@ -22,7 +22,7 @@ from pipeline.keys.keyring import Keyring
 from pipeline.keys.provider import load_provider
 from pipeline.keys.sealfile import load_day_keys
 from pipeline.policy.load import Policy, load_policy
-from pipeline.seal import Opener, PlainSealer, Sealer
+from pipeline.seal import Opener, PlainSealer, RawOpener, Sealer
 from pipeline.suppress import Subject
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def core_of(chosen: Settings, policy: Policy, *, sealed: bool = True) -> Core:
     """
     keys = load_keyring(Path(chosen.keys))
     sealer = sealer_of(chosen) if sealed else PlainSealer()
-    return core_maker(chosen, policy)(keys, sealer)
+    return core_maker(chosen, policy)(keys, sealer, envelopes_of(chosen))
 
 
-def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring, Sealer], Core]:
-    """Return what makes a core of a keyring and a sealer; the detector, which takes long, is made once."""
+def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring, Sealer, RawOpener | None], Core]:
+    """Return what makes a core of keys of three kinds; the detector, which takes long, is made once."""
     return partial(make_core, policy, detector_of(chosen, policy))
 
 
@@ -95,6 +95,19 @@ def sealer_of(chosen: Settings) -> "PlainSealer | DaySealer":
     from pipeline.keys.sealing import DaySealer  # noqa: PLC0415 - its libraries take a tenth of a second to import
 
     return DaySealer(load_day_keys(Path(chosen.keyring), load_provider(chosen.kek)))
+
+
+def envelopes_of(chosen: Settings) -> RawOpener | None:
+    """Return what opens raw events in envelopes; None where the settings name no keys for it.
+
+    Raises:
+        KeyringError: there are none at that path, or others can read them.
+    """
+    if not chosen.raw_key:
+        return None
+    from pipeline.keys.envelopefile import load_envelope_keys  # noqa: PLC0415 - its libraries take a while to import
+
+    return load_envelope_keys(Path(chosen.raw_key))
 
 
 def opener_of(chosen: Settings) -> Opener:

@@ -105,6 +105,30 @@ def rotate(
 
 
 @app.command()
+def envelope(
+    rotate: Annotated[bool, typer.Option("--rotate", help="Make a new key; those before it open as well.")] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="Destroy all but the newest.")] = False,
+) -> None:
+    """Show the public keys to which gateways may seal raw events, the newest first; make the file where there is none.
+
+    The file is what LETHE_RAW_KEY names, and workers alone have it. To change keys: --rotate, give gateways the first
+    key that it shows, and --retire when raw's bound has passed.
+    """
+    path = _settings(None).raw_key
+    if not path:
+        raise ConfigError("LETHE_RAW_KEY does not say where the keys of raw events are, or shall be")
+    if rotate and retire:
+        raise ConfigError("--rotate or --retire, not both: what is under way is sealed to the older key")
+    from pipeline.keys import envelopefile  # noqa: PLC0415 - its libraries take a while to import
+
+    made = envelopefile.init_envelope_keys(Path(path))
+    if (rotate and not made) or retire:
+        envelopefile.rotate_envelope_keys(Path(path), retire=retire)
+    for public in envelopefile.load_envelope_keys(Path(path)).publics:
+        typer.echo(public)
+
+
+@app.command()
 def show(path: KeyfileOption = None) -> None:
     """Show the names of epochs and days; never a key. Tab-separated: kind, name, valid from."""
     settings = _settings(path)

@@ -40,6 +40,7 @@ class Looking:
             ConfigError, SinkUnavailable: a topic or Kafka is not there, or refuses.
         """
         self._policy = policy
+        self._settings = settings
         self._wanted = wanted
         self._as_json = as_json
         self._places = places_of(settings, policy, raw=raw, rejected=True)
@@ -57,7 +58,7 @@ class Looking:
 
     def show(self, limit: int) -> None:
         """Show the shapes of the newest so many, in raw's order."""
-        console, redactor = edge.console(), Redactor(self._policy)
+        console, redactor = edge.console(), Redactor(self._policy, edge.envelopes_of(self._settings))
 
         def take(rejected: Rejected, value: bytes | None) -> None:
             elsewhere = rejected.topic != self._places.raw

@@ -150,8 +150,9 @@ def _at_rest(chosen: Settings, names: Mapping[str, str]) -> list[Check]:
     """Say what encrypts content where it lies (policy §7): lethe cannot see whether the brokers' disks are."""
     what, disks = "encryption at rest", "encrypted disks under the brokers"
     content = ("sealed by its writers", "") if chosen.seal else ("not sealed (LETHE_SEAL=false)", disks)
+    raw = ("may be in envelopes (LETHE_RAW_KEY)", "") if chosen.raw_key else ("not sealed: relies on the disks", disks)
     return [
-        Check(names["raw"], what, Outcome.OK, "not sealed: relies on the disks", disks),
+        Check(names["raw"], what, Outcome.OK, *raw),
         Check(names["content"], what, Outcome.OK if chosen.seal else Outcome.WARNS, *content),
     ]
 

@@ -54,6 +54,7 @@ def worker_command(
                 brokers,
                 maker,
                 partial(edge.sealer_of, settings),
+                partial(edge.envelopes_of, settings),
                 edge.now_ms,
                 _log,
                 shadow=shadow,
@@ -72,8 +73,9 @@ def _check(settings: Settings, policy: Policy, brokers: Brokers) -> None:
     from pipeline.worker.process import Job, LiveCore, ready_topics  # noqa: PLC0415 - as above
 
     typer.echo(f"policy {policy.version} ({policy.digest}): holds")
-    maker, sealer = edge.core_maker(settings, policy), partial(edge.sealer_of, settings)
-    core = LiveCore(Job(settings, policy, brokers, maker, sealer, edge.now_ms, _log)).core
+    maker = edge.core_maker(settings, policy)
+    loads = partial(edge.sealer_of, settings), partial(edge.envelopes_of, settings)
+    core = LiveCore(Job(settings, policy, brokers, maker, *loads, edge.now_ms, _log)).core
     if policy.model:
         typer.echo(f"model {policy.model}: loaded")
     now_ms = edge.now_ms()
@@ -81,6 +83,7 @@ def _check(settings: Settings, policy: Policy, brokers: Brokers) -> None:
     days = "" if day_of(now_ms) in core.keys.day_keys else "; no key of today, so client_ip is null: `lethe keys roll`"
     typer.echo(f"keys {settings.keys}: epoch {epoch} is in force{days}")
     typer.echo(_sealing(settings, core, now_ms))
+    typer.echo("raw events may be in envelopes" if core.envelopes else "raw events come plain (no LETHE_RAW_KEY)")
     topics = ready_topics(settings, policy, brokers)
     raw = topics["raw"]
     typer.echo(

@@ -9,6 +9,7 @@ from pipeline.policy.load import Policy
 from pipeline.policy.model import Treatment
 from pipeline.policy.shape import Node
 from pipeline.records import Json
+from pipeline.seal import RawOpener, open_raw
 
 MEMBERS_MAX = 30
 """Of a list or an object so many are shown."""
@@ -18,8 +19,10 @@ _TYPES = {int: "integer", float: "number", bool: "boolean", type(None): "null"}
 class Redactor:
     """Shows raw events of one policy with every leaf redacted."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, envelopes: RawOpener | None = None) -> None:
+        """Take the policy, and what opens raw events that are sealed."""
         self._policy = policy
+        self._envelopes = envelopes
         self._shape = policy.shape
 
     def redact(self, raw: bytes) -> Json:
@@ -33,7 +36,8 @@ class Redactor:
         size = f"{round_size(len(raw))} bytes"
         try:
             limits = self._policy.limits
-            decoded = decode(raw, size_max=limits.event_bytes_max, depth_max=limits.depth_max)
+            event = open_raw(raw, self._envelopes, limits.event_bytes_max)
+            decoded = decode(event, size_max=limits.event_bytes_max, depth_max=limits.depth_max)
         except InvalidEvent as error:
             return f"<{size}: {error.reason}>"
         return self._walk(decoded.event, self._shape.tree)

@@ -23,7 +23,7 @@ from pipeline.keys.keyring import Keyring
 from pipeline.keys.watch import FileWatch, KeyWatch
 from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import Policy
-from pipeline.seal import Sealer
+from pipeline.seal import RawOpener, Sealer
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.live import LiveTopic
 from pipeline.worker.ending import EXIT_FAILED, ask_briefly, end_process, explain
@@ -45,8 +45,9 @@ class Job:
         settings: as they are.
         policy: in force.
         brokers: how Kafka is reached.
-        make_core: makes a core of a keyring and a sealer; the detector is made once.
+        make_core: makes a core of keys of three kinds; the detector is made once.
         load_sealer: makes what seals content, of the keys as they are now.
+        load_envelopes: makes what opens raw events, likewise; None where they come plain.
         now_ms: the clock, epoch milliseconds.
         log: writes a line for operators.
         shadow: read in a group of its own, write and commit nothing.
@@ -58,8 +59,9 @@ class Job:
     settings: Settings
     policy: Policy
     brokers: Brokers
-    make_core: Callable[[Keyring, Sealer], Core]
+    make_core: Callable[[Keyring, Sealer, RawOpener | None], Core]
     load_sealer: Callable[[], Sealer]
+    load_envelopes: Callable[[], RawOpener | None]
     now_ms: Callable[[], int]
     log: Callable[[str], None]
     shadow: bool = False
@@ -69,15 +71,16 @@ class Job:
 
 
 class LiveCore:
-    """The core as it is now: made anew when the key file or the keyring changes."""
+    """The core as it is now: made anew when a file of keys changes."""
 
     def __init__(self, job: Job) -> None:
         settings = job.settings
         self._make_core = job.make_core
         self._keys = KeyWatch(Path(settings.keys))
-        # What is not sealed needs no keyring; the key file then stands for it.
+        # What is not sealed needs no keys; the key file then stands for theirs.
         self._seals = FileWatch(Path(settings.keyring if settings.seal else settings.keys), job.load_sealer)
-        self.core = job.make_core(self._keys.keys, self._seals.keys)
+        self._envelopes = FileWatch(Path(settings.raw_key or settings.keys), job.load_envelopes)
+        self.core = self._made()
 
     def reload(self) -> bool:
         """Take up changed keys, and say whether there were any.
@@ -85,10 +88,13 @@ class LiveCore:
         Raises:
             KeyringError: a file cannot be read, or is none. The worker stops: no key, no fallback.
         """
-        changed = [watch.changed() for watch in (self._keys, self._seals)]
+        changed = [watch.changed() for watch in (self._keys, self._seals, self._envelopes)]
         if any(changed):
-            self.core = self._make_core(self._keys.keys, self._seals.keys)
+            self.core = self._made()
         return any(changed)
+
+    def _made(self) -> Core:
+        return self._make_core(self._keys.keys, self._seals.keys, self._envelopes.keys)
 
 
 def topics_of(settings: Settings, policy: Policy) -> dict[str, str]:
