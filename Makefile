@@ -7,7 +7,7 @@ BENCH_STAMP := .venv-bench/.installed
 SUPPLY := .venv-supply/bin
 SUPPLY_STAMP := .venv-supply/.installed
 
-.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean
+.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -31,6 +31,10 @@ bench: $(STAMP)
 # ARGS="--only Names --stages 2"
 adversarial: $(STAMP)
 	$(V)/python bench/adversarial.py $(ARGS)
+
+# Mutated inputs for every reader and server, for ten minutes: none may crash, hang, leak or grow. ARGS="--seconds 60"
+fuzz: $(STAMP)
+	$(V)/python tests/fuzz.py $(ARGS)
 
 # Alert rules, checked and shown to fire, with promtool: Debian has it in its package prometheus.
 test-deploy:

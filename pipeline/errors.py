@@ -9,7 +9,6 @@ class Reason(StrEnum):
     """Why an event was rejected. Closed: a rejection, a metric label and a golden case for each."""
 
     EMPTY = "empty"
-    SEALED = "sealed"
     TOO_LARGE = "too_large"
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
@@ -22,6 +21,7 @@ class Reason(StrEnum):
     BAD_FORMAT = "bad_format"
     IN_FUTURE = "in_future"
     EXPIRED = "expired"
+    SEALED = "sealed"
     EGRESS = "egress"
 
 

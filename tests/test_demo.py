@@ -42,13 +42,19 @@ def test_the_demo_shows_one_event_the_totals_a_query_and_the_verdict(lethe: Leth
 
 def test_the_demo_runs_again_in_its_own_folder(lethe: Lethe, tmp_path: Path) -> None:
     """An earlier demo is replaced as a whole, keys and store, also one that was cut short."""
+    keyring = "lethe.keyring.json", "lethe.kek.json"
     assert lethe("demo", "-n", "10", "--dir", "d").code == 0
     keys = (tmp_path / "d" / "lethe.keys.json").read_bytes()
     done = lethe("demo", "-n", "12", "--dir", "d")
     assert done.code == 0
     assert re.search(r"^content records written +12$", done.out, re.MULTILINE)
     assert (tmp_path / "d" / "lethe.keys.json").read_bytes() != keys
-    assert {path.name for path in (tmp_path / "d").iterdir()} == {"lethe-demo.txt", "lethe.keys.json", "store"}
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {
+        "lethe-demo.txt",
+        "lethe.keys.json",
+        "store",
+        *keyring,
+    }
     assert (tmp_path / "d").stat().st_mode & 0o777 == 0o700
 
 

@@ -518,6 +518,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "_Command":
     from pipeline.cli import keys as keys_command  # noqa: PLC0415 - the other tests here do not need the command
 
     monkeypatch.setenv("LETHE_KEYS", str(tmp_path / "mine.json"))
+    monkeypatch.setenv("LETHE_SEAL", "false")  # tests/test_sealed_store.py has the keys of content
     monkeypatch.setattr(time, "time_ns", lambda: NOW_MS * 1_000_000)
     return _Command(keys_command.app)
 

@@ -213,6 +213,7 @@ def lethe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
         if name.startswith("LETHE_") and name != "LETHE_CACHE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("LETHE_STORE", f"chdb:{folder}")
+    monkeypatch.setenv("LETHE_SEAL", "false")  # no keyring is here; tests/test_sealed_store.py has the keys' bound
 
     def run(*arguments: str, now_ms: int = NOW_MS) -> tuple[int, str]:
         monkeypatch.setattr("pipeline.cli.edge.now_ms", lambda: now_ms)

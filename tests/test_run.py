@@ -16,9 +16,12 @@ from pipeline.anonymize import Admission, Core, make_core
 from pipeline.errors import KeyringError, SinkUnavailable
 from pipeline.inputs import DamagedInput, Inputs, RawEvent
 from pipeline.keys.keyring import KeyEpoch, Keyring
+from pipeline.keys.provider import load_provider
+from pipeline.keys.sealfile import load_day_keys
+from pipeline.keys.sealing import DaySealer
 from pipeline.metrics import Metrics
 from pipeline.policy.load import Policy
-from pipeline.records import Fate, Source
+from pipeline.records import Fate, Sealed, Source
 from pipeline.run import Summary, run
 from pipeline.sinks.base import WriteReport
 from pipeline.sinks.files import NAMES
@@ -208,8 +211,14 @@ def test_a_killed_run_and_one_in_other_batches_show_each_event_once(tmp_path: Pa
     reference = CountingSink()
     _run(to_lines(events).splitlines(), bare_core, reference)
     expected = sorted((name, record.body.data) for name, record in reference.content.items())
+    kek = load_provider(f"file:{tmp_path / 'lethe.kek.json'}")
+    opener = DaySealer(load_day_keys(tmp_path / "lethe.keyring.json", kek))
     with open_store(f"chdb:{tmp_path / 'store'}", now_ms=0) as store:
-        assert store.query("SELECT request_id, body FROM content ORDER BY 1", binary=("body",)).rows == expected
+        sql = "SELECT request_id, body_encoding, body FROM content ORDER BY 1"
+        assert [
+            (name, opener.open(Sealed(encoding, data), request_id=name, schema_version=1))
+            for name, encoding, data in store.query(sql, binary=("body",)).rows
+        ] == expected
         ids = [name for name, _ in expected]
         assert [row[0] for row in store.query("SELECT request_id FROM operational ORDER BY 1").rows] == ids
         assert store.query("SELECT offset, reason FROM rejected").rows == [(COUNT + 51, "not_an_object")]

@@ -203,3 +203,5 @@ def test_the_keyring_is_held_against_its_bound(lethe: Lethe, monkeypatch: pytest
     code, row = _keys(lethe)
     assert row["verdict"] == "unseen"
     assert code
+    elsewhere = lethe("retention", "verify", "--no-topics", "--no-keys", "--json", *STORE)
+    assert "keys" not in {one["kind"] for one in json.loads(elsewhere.out)["holdings"]}

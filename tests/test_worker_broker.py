@@ -1,5 +1,6 @@
 """The worker on a real broker: the records that it makes, where it begins, what it honours, and how it says no."""
 
+import base64
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from pipeline.coarsen import format_timestamp
 from pipeline.detect.spans import Detector
 from pipeline.keys.keyfile import load_keyring, roll_keyfile
 from pipeline.policy.load import Policy
-from pipeline.records import Anonymized, Source
+from pipeline.records import Anonymized, Sealed, Source
 from pipeline.suppress import Action, ControlRecord, Subject, encode_entry
 from pipeline.wire import content_bytes, operational_bytes
 from pipeline.worker.admit import admit, age_limits
@@ -221,19 +223,27 @@ def test_an_entry_that_cannot_be_read_stops_the_worker(bench: Bench) -> None:
 
 
 def test_the_largest_event_passes(bench: Bench) -> None:
-    """15.9 MiB between small events: it goes alone, nothing is lost, and the group does not stall."""
+    """15.9 MiB between small events: it goes alone, nothing is lost, and the group does not stall.
+
+    Its letters do not compress, so that what is sealed is as long as it can be.
+    """
     event = json.loads(make_event(1000))
-    leaf = "plain words and nothing else " * 36_000
-    event["request"] = {"messages": [{"role": "user", "content": leaf} for _ in range(15)]}
+    letters = "ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ "
+    noise = Random(3).randbytes(16 << 20).translate(bytes(ord(letters[n % len(letters)]) for n in range(256))).decode()
+    leaves = [noise[at : at + (1 << 20)] for at in range(0, len(noise), 1 << 20)]
+    event["request"] = {"messages": [{"role": "user", "content": leaf} for leaf in leaves[:15]]}
     raw = json.dumps(event, separators=(",", ":")).encode()
-    event["request"]["messages"].append({"role": "user", "content": leaf[: int(15.9 * (1 << 20)) - len(raw)]})
+    event["request"]["messages"].append({"role": "user", "content": leaves[15][: int(15.9 * (1 << 20)) - len(raw)]})
     raw = json.dumps(event, separators=(",", ":")).encode()
     assert int(15.85 * (1 << 20)) < len(raw) < EVENT_BYTES_MAX
     bench.send([make_event(1), raw, make_event(2)], partition=0)
     said = work_off(bench)
     bodies = {r.key.decode(): r.value for r in read_all(bench.cluster, bench.topic("content"))}
     assert set(bodies) == set(operational(bench)) == {f"req_{number:032x}" for number in (1, 2, 1000)}
-    assert len(bodies[f"req_{1000:032x}"]) > (15 << 20)
+    sealed = json.loads(bodies[f"req_{1000:032x}"])
+    body = Sealed(sealed["body_encoding"], base64.b64decode(sealed["body"]))
+    opened = bench.sealer().open(body, request_id=f"req_{1000:032x}", schema_version=1)
+    assert len(opened) > (15 << 20)
     assert said.count("assigned ") == 1
 
 

@@ -143,6 +143,6 @@ def test_events_in_envelopes_are_worked_off_and_one_without_its_key_is_replayed(
         assert sorted(reasons) == ["not_json", "sealed"]
         path.write_text(json.dumps({"version": 1, "x25519": [base64.b64encode(b"l" * 32).decode()]}))
         worker.wait_said("keys have changed and are in force")
-        bench.lethe("replay", "--rejected", "--reason", "sealed", "--why", "replay", "--ticket", "OPS-1")
+        bench.lethe("replay", "--rejected", "--reason", "sealed")
         wait_until(lambda: len(bodies(bench)) == 3)
         assert worker.stop() == 0

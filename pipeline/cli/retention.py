@@ -45,6 +45,7 @@ def verify_command(
     store: StoreOption = "",
     no_store: Annotated[bool, typer.Option("--no-store", help="Do not look at a store.")] = False,
     no_topics: Annotated[bool, typer.Option("--no-topics", help="Do not look at topics.")] = False,
+    no_keys: Annotated[bool, typer.Option("--no-keys", help="Do not look at the keyring: it is elsewhere.")] = False,
     schemas: SchemasOption = "",
     event: EventOption = "",
     admission: AdmissionOption = "",
@@ -52,13 +53,13 @@ def verify_command(
     textfile: TextfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold the oldest record of every topic, table and file against its bound. Changes nothing.
+    """Hold the oldest record of every topic, table and file, and the oldest key, against its bound. Changes nothing.
 
     Exits with 1 when a bound is broken, with 2 when something could not be looked at.
     """
     check_metrics_path("--textfile", textfile)
     chosen = edge.settings({"schemas": schemas, "event_schema": event, "store": store})
-    holdings = holdings_of(chosen, admission, assume, topics=not no_topics, store=not no_store)
+    holdings = holdings_of(chosen, admission, assume, topics=not no_topics, store=not no_store, keys=not no_keys)
     metrics = RetentionMetrics()
     metrics.found(holdings, edge.now_ms())
     if as_json:
@@ -88,15 +89,15 @@ def sweep_command(store: StoreOption = "", as_json: JsonOption = False) -> None:
 
 
 def holdings_of(
-    chosen: Settings, admission: str, assume: list[str] | None, *, topics: bool, store: bool
+    chosen: Settings, admission: str, assume: list[str] | None, *, topics: bool, store: bool, keys: bool = True
 ) -> list[Holding]:
-    """Hold the oldest of everything in topics and a store against its bound; what cannot be looked at is unseen."""
+    """Hold the oldest of topics, a store and the keyring against its bound; what cannot be looked at is unseen."""
     holdings: list[Holding] = []
     if topics:
         holdings += _looked(Kind.TOPIC, lambda: _look_at_topics(chosen, admission, assume))
     if store:
         holdings += _looked(Kind.STORE, lambda: _look_at_store(chosen.store))
-    if chosen.seal:
+    if keys and chosen.seal:
         holdings += _looked(Kind.KEYS, lambda: [_look_at_keyring(chosen)])
     return holdings
 
