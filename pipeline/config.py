@@ -36,7 +36,9 @@ class Settings:
     # A name of its own: whoever switches it off says that the disks under topics and stores are encrypted.
     seal: bool = flag("content is sealed before it goes to a topic or store", default=True)
     keyring: str = text("lethe.keyring.json", "path of the day keys that seal content, each of them wrapped")
-    kek: str = text("file:lethe.kek.json", "the key that wraps them: `file:` and its path, or a URL of a provider")
+    kek: str = text(
+        "file:lethe.kek.json", "the key that wraps them: `file:` and its path, or a URL of a provider", secret=True
+    )
     raw_key: str = text("", "path of the keys that open raw events in envelopes; empty: gateways send them plain")
     store: str = text("chdb:./lethe-data", "sink URL; it may hold a password, so it is never shown", secret=True)
     schemas: str = text("", "folder of the policy; empty: the shipped one")

@@ -133,6 +133,19 @@ def test_without_keys_nothing_is_written(lethe: Lethe) -> None:
     assert TEXT in Path("plain/content.jsonl").read_text()
 
 
+def test_who_looks_at_no_content_needs_no_keyring(lethe: Lethe) -> None:
+    """Billing, an officer and a sweep work beside sealed content without a key to it."""
+    assert run(lethe).code == 0
+    for name in FILES[1:]:
+        Path(name).unlink()
+    account = make_event(0)["account"]["id"].encode()
+    assert lethe("find", "--account", "-", *STORE, *WHY, stdin=account).code == 0
+    assert lethe("export", "out", "--account", "-", *STORE, *WHY, stdin=account).code == 0
+    assert lethe("retention", "sweep", *STORE).code == 0
+    assert lethe("purge", "--since", "1h", *STORE, *WHY).code == 0
+    assert "there is no keyring" in opened(lethe).err
+
+
 def test_plain_and_sealed_content_stand_beside_each_other(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the switch, what was stored plain is read until it expires; and what is sealed after a switch back."""
     monkeypatch.setenv("LETHE_SEAL", "false")

@@ -48,14 +48,21 @@ class Acting:
         policy: in force.
         keys: all key epochs.
         tally: what the action says of itself.
-        opener: opens content.
     """
 
     settings: Settings
     policy: Policy
     keys: Keyring = field(repr=False)
     tally: Tally
-    opener: Opener
+
+    @property
+    def opener(self) -> Opener:
+        """Return what opens content; whoever looks at no content needs no keyring.
+
+        Raises:
+            ConfigError, KeyringError: there are no keys.
+        """
+        return edge.opener_of(self.settings)
 
 
 @contextmanager
@@ -93,7 +100,7 @@ def acting(
         excess = find_excess(entries, find_operator(settings.actor), settings.rates(), now_ms)
         if excess:
             raise tally.refuse(ConfigError(f"{action} is refused: {excess}; that it was asked for is on record"))
-        yield Acting(settings, policy, keys, tally, edge.opener_of(settings))
+        yield Acting(settings, policy, keys, tally)
 
 
 @contextmanager

@@ -30,7 +30,8 @@ class FileWatch(Generic[_Keys]):
         Raises:
             KeyringError: as ``load``.
         """
-        load()  # says best what is wrong with it
+        if not path.exists():
+            load()  # says best what is to be done
         self._path = path
         self._load = load
         self._seen = self._signature()  # before reading: a change in between is then seen by the next look
