@@ -143,7 +143,7 @@ def test_who_looks_at_no_content_needs_no_keyring(lethe: Lethe) -> None:
     assert lethe("export", "out", "--account", "-", *STORE, *WHY, stdin=account).code == 0
     assert lethe("retention", "sweep", *STORE).code == 0
     assert lethe("purge", "--since", "1h", *STORE, *WHY).code == 0
-    assert "there is no keyring" in opened(lethe).err
+    assert "there is no key-encryption key" in opened(lethe).err
 
 
 def test_plain_and_sealed_content_stand_beside_each_other(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
