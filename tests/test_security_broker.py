@@ -122,6 +122,39 @@ def test_the_whole_way_is_secured(
     assert "11 records read, 11 stored" in archived.err, archived.err
 
 
+def test_several_processes_and_a_restriction_over_a_login(
+    secure_broker: SecureCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lethe: Lethe
+) -> None:
+    """Each process of a supervisor logs in by itself; a restriction reaches both, and the audit log its topic."""
+    environ = by_login(secure_broker, tmp_path) | {
+        "LETHE_TOPIC_PREFIX": "several.",
+        "LETHE_GROUP": "several",
+        "LETHE_SESSION_S": "6",
+        "LETHE_METRICS_PORT": "0",
+        "LETHE_STORE": "chdb:store",
+    }
+    set_all(monkeypatch, environ)
+    (tmp_path / "raw.jsonl").write_bytes(to_lines([make_event(number) for number in range(20)]))
+    assert lethe("topics", "apply", "--partitions", "2").code == 0
+    assert lethe("replay", "raw.jsonl").code == 0
+    with (tmp_path / "worker.log").open("wb") as stream:
+        group = start(tmp_path, ["worker", "--processes", "2"], stderr=stream.fileno(), **environ)
+        deadline = time.monotonic() + PATIENCE_S
+        while committed(load_settings(environ).reach(), "several") < 20:
+            assert group.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        why = ("--why", "account_request", "--ticket", "PRIV-1")
+        done = lethe("restrict", "--account", "-", "--wait-s", "20", *why, stdin=b"acct_5f0c77de21b94a08")
+        published = lethe("audit-log", "publish")
+        group.send_signal(signal.SIGTERM)
+        group.communicate(timeout=PATIENCE_S)
+    said = (tmp_path / "worker.log").read_text("utf-8")
+    assert (done.code, done.out.startswith("restricted: one account, since ")) == (0, True), (done, said)
+    assert published.code == 0, published
+    assert (group.returncode, said.count("stopped: what was taken up is delivered")) == (0, 2), said
+
+
 @pytest.fixture(scope="module")
 def away() -> Iterator[Cluster]:
     """Run a broker that speaks plaintext, and says that it is on another machine."""

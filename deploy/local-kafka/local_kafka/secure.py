@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from local_kafka.certificates import Authority
 from local_kafka.cluster import Cluster
@@ -23,8 +24,15 @@ class SecureCluster(Cluster):
         authority: signs certificates that the node trusts.
     """
 
-    def __init__(self, folder: Path, users: Mapping[str, str], *, jvm: Sequence[str] = QUICK_JVM) -> None:
-        super().__init__(folder, jvm=jvm)
+    def __init__(
+        self,
+        folder: Path,
+        users: Mapping[str, str],
+        *,
+        properties: Mapping[str, str] = MappingProxyType({}),
+        jvm: Sequence[str] = QUICK_JVM,
+    ) -> None:
+        super().__init__(folder, properties=properties, jvm=jvm)
         self.users = {ADMIN: secrets.token_urlsafe(12), **users}
         self.authority = Authority(folder.resolve() / "tls")
         self._mutual_port = self._ports.take_any()
