@@ -227,6 +227,6 @@ def _read_toml(path: Path) -> Mapping[str, object]:
         return {}
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # TOML's own error is one, and so is a number of thousands of digits
         problem = "is not TOML"  # the exception quotes the file
     raise ConfigError(f"{path}: {problem}")

@@ -100,12 +100,13 @@ class Run:
         self._before = 0
 
     def work(self, until_s: float, count_max: int) -> None:
-        """Read inputs until a time, or so many."""
+        """Read the seeds, and mutations of them until a time, or so many."""
         with bounded():
             for data in self.target.seeds if not self.count else ():
                 self._one(data)
             self._before = self._before or resident_bytes()
-            while time.monotonic() < until_s and self.count < count_max and len(self.findings) < FINDINGS_MAX:
+            most = len(self.target.seeds) + count_max
+            while time.monotonic() < until_s and self.count < most and len(self.findings) < FINDINGS_MAX:
                 self._one(mutated(self.target.seeds, self._chance))
         if resident_bytes() - self._before > GROWTH_BYTES_MAX:
             self.findings.append(Finding(self.target.name, b"", f"grew by more than {GROWTH_BYTES_MAX:,} bytes"))

@@ -66,8 +66,19 @@ def test_a_wrong_number_names_the_variable_and_not_the_value(tmp_path: Path, val
         ("store = canary-7f3a", "is not TOML"),
         ("store = 'canary-7f3a", "is not TOML"),
         ("keys = " + "[" * 20_000, "is not TOML"),
+        ("batch_events_max = " + "9" * 5000, "is not TOML"),
     ],
-    ids=["boolean", "float", "number for a string", "typo", "a URL as a name", "no TOML", "open string", "deep"],
+    ids=[
+        "boolean",
+        "float",
+        "number for a string",
+        "typo",
+        "a URL as a name",
+        "no TOML",
+        "open string",
+        "deep",
+        "digits",
+    ],
 )
 def test_a_wrong_file_names_itself_and_the_setting(tmp_path: Path, text: str, said: str) -> None:
     """An error of the file says where, and repeats no value; nor does what stands behind the exception."""

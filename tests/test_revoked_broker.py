@@ -74,6 +74,7 @@ def test_a_login_that_is_taken_away_ends_the_worker(
             worker.wait()
     said = (tmp_path / "worker.log").read_text("utf-8")
     assert code == 2, said
+    assert "ended by its watchdog: no broker has answered for " in said
     assert committed(admin, "revoked") == 40
     assert "worker's own word" not in said
 

@@ -140,7 +140,8 @@ def test_several_processes_and_a_restriction_over_a_login(
     with (tmp_path / "worker.log").open("wb") as stream:
         group = start(tmp_path, ["worker", "--processes", "2"], stderr=stream.fileno(), **environ)
         deadline = time.monotonic() + PATIENCE_S
-        while committed(load_settings(environ).reach(), "several") < 20:
+        log, reach = tmp_path / "worker.log", load_settings(environ).reach()
+        while committed(reach, "several") < 20 or log.read_text("utf-8").count(" is ready") < 2:
             assert group.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)

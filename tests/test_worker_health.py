@@ -96,6 +96,7 @@ def send(server: HealthServer, raw: bytes) -> bytes:
         (Snapshot(tick_age_s=301.0), "the event loop has not come round for 301 s"),
         (Snapshot(lag=5, progress_age_s=300.0), "records wait and nothing was committed for 300 s"),
         (Snapshot(partitions=2, rebalancing_s=400.4), "rebalancing for 400 s without an assignment"),
+        (Snapshot(partitions=2, unheard_s=300.2), "no broker has answered for 300 s"),
         (Snapshot(partitions=None, rebalancing_s=300.0), "rebalancing for 300 s without an assignment"),
     ],
 )
@@ -110,7 +111,7 @@ def test_a_stuck_worker_is_not_alive(snapshot: Snapshot, reason: str) -> None:
         Snapshot(),
         Snapshot(tick_age_s=299.9, partitions=3, lag=9, progress_age_s=299.9),
         Snapshot(partitions=None, rebalancing_s=299.9),
-        Snapshot(partitions=3, lag=0, progress_age_s=9999.0),
+        Snapshot(partitions=3, lag=0, progress_age_s=9999.0, unheard_s=299.9),
         Snapshot(tick_age_s=9999.0, rebalancing_s=9999.0, lag=1, progress_age_s=9999.0, stopping_s=1.0),
     ],
     ids=["stands by", "just in time", "just started", "nothing waits", "drains"],

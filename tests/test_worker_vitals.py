@@ -170,6 +170,7 @@ def test_a_stopped_process_is_not_taken_for_a_stuck_one() -> None:
     life.clock.now_s += 3600.0
     aged_s = 2.0 + GAP_S_MAX
     expected = Snapshot(tick_age_s=aged_s, partitions=1, lag=100, progress_age_s=aged_s, stopping_s=aged_s)
+    expected = expected._replace(unheard_s=aged_s)
     assert life.vitals.snapshot() == expected
 
 
@@ -184,7 +185,7 @@ def test_a_partition_with_lag_and_no_commit_ages() -> None:
     life.vitals.set_lag(0, 10)
     life.wait(5)
     life.vitals.set_lag(0, 30)
-    assert life.wait(5) == Snapshot(tick_age_s=60.0, partitions=1, lag=30, progress_age_s=10.0)
+    assert life.wait(5) == Snapshot(tick_age_s=60.0, partitions=1, lag=30, progress_age_s=10.0, unheard_s=5.0)
 
 
 def test_a_partition_without_lag_does_not_age() -> None:
@@ -192,6 +193,20 @@ def test_a_partition_without_lag_does_not_age() -> None:
     life = Life()
     life.vitals.assigned([0, 1])
     assert life.wait(1000).progress_age_s == 0.0
+
+
+def test_silence_is_counted_while_there_are_partitions() -> None:
+    """Any answer ends it, an assignment too; a member that stands by asks nobody."""
+    life = Life()
+    assert life.wait(9).unheard_s == 0.0
+    life.vitals.assigned([0, 1])
+    assert life.wait(7).unheard_s == 7.0
+    life.vitals.set_lag(1, 0)
+    assert life.wait(2).unheard_s == 2.0
+    life.vitals.revoked()
+    assert life.wait(5).unheard_s == 0.0
+    life.vitals.assigned([])
+    assert life.wait(5).unheard_s == 0.0
 
 
 def test_a_commit_is_progress() -> None:
@@ -241,7 +256,7 @@ def test_a_lag_below_zero_is_none() -> None:
     life.vitals.committed([1])
     life.wait(40)
     life.vitals.committed([1])
-    assert life.vitals.snapshot() == Snapshot(tick_age_s=40.0, partitions=2, lag=5, progress_age_s=0.0)
+    assert life.vitals.snapshot() == Snapshot(tick_age_s=40.0, partitions=2, lag=5, progress_age_s=0.0, unheard_s=40.0)
 
 
 def test_lags_add_up() -> None:
@@ -259,7 +274,7 @@ def test_partitions_of_others_mean_nothing() -> None:
     life.vitals.assigned([0])
     life.vitals.set_lag(7, 100)
     life.vitals.committed([7])
-    assert life.wait(3) == Snapshot(tick_age_s=3.0, partitions=1)
+    assert life.wait(3) == Snapshot(tick_age_s=3.0, partitions=1, unheard_s=3.0)
     life.vitals.set_lag(0, 100)
     life.vitals.revoked()
     life.vitals.set_lag(0, 100)

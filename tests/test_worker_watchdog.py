@@ -95,6 +95,15 @@ def test_records_that_wait_end_the_worker() -> None:
         assert scene.reason() == "records wait and nothing was committed for 31 s"
 
 
+def test_silence_of_the_brokers_ends_the_worker() -> None:
+    """One that nobody answers, since its login was taken away, say, does not know whether records wait."""
+    scene = Scene()
+    scene.vitals.assigned([0])
+    scene.each = scene.vitals.tick
+    with scene.watched():
+        assert scene.reason() == "no broker has answered for 31 s"
+
+
 def test_a_worker_that_does_not_drain_ends() -> None:
     """The grace time counts from the stop, whatever the loop does."""
     scene = Scene()
@@ -128,6 +137,7 @@ def test_a_reason_that_is_gone_at_the_next_look_ends_nothing() -> None:
     scene.vitals.assigned([0])
 
     def tick_late() -> None:
+        scene.vitals.set_lag(0, 0)
         if scene.looks % 31 == 0:
             scene.vitals.tick()
 
@@ -148,6 +158,7 @@ def test_a_long_stop_ends_nothing() -> None:
             scene.now_s += 3600.0
         elif scene.looks % 50 > 3:
             scene.vitals.tick()
+            scene.vitals.set_lag(0, 7)
             scene.vitals.committed()
 
     scene.each = sleep_now_and_then
@@ -219,6 +230,7 @@ ended = threading.Event()
 Watchdog(vitals.snapshot, lambda reason: os._exit(9), stuck_s=0.5, grace_s=25, interval_s=0.02)
 while True:
     vitals.tick()
+    vitals.set_lag(0, 7)
     vitals.committed()
     print(flush=True)
     for _ in range(100 if sys.argv[1] == "stuck" else 10):

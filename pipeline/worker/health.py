@@ -47,6 +47,8 @@ def liveness(snapshot: Snapshot, stuck_s: float) -> str:
         return f"the event loop has not come round for {snapshot.tick_age_s:.0f} s"
     if snapshot.lag and snapshot.progress_age_s >= stuck_s:
         return f"records wait and nothing was committed for {snapshot.progress_age_s:.0f} s"
+    if snapshot.unheard_s >= stuck_s:
+        return f"no broker has answered for {snapshot.unheard_s:.0f} s"
     if snapshot.rebalancing_s is not None and snapshot.rebalancing_s >= stuck_s:
         return f"rebalancing for {snapshot.rebalancing_s:.0f} s without an assignment"
     return ""

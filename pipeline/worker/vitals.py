@@ -46,6 +46,7 @@ class Snapshot(NamedTuple):
         lag: records that wait, in all partitions.
         progress_age_s: of the partition that has waited longest: since records wait there and nothing was committed.
         stopping_s: since it was told to stop; None while it works.
+        unheard_s: since a broker last answered how much waits; 0 without partitions, of which nobody asks.
     """
 
     tick_age_s: float = 0.0
@@ -54,6 +55,7 @@ class Snapshot(NamedTuple):
     lag: int = 0
     progress_age_s: float = 0.0
     stopping_s: float | None = None
+    unheard_s: float = 0.0
 
 
 class Vitals:
@@ -67,7 +69,7 @@ class Vitals:
         """
         self._clock = AwakeClock(clock)
         now_s = self._clock()
-        self._ticked_s = now_s
+        self._ticked_s = self._heard_s = now_s
         self._partitions: int | None = None
         self._revoked_s: float | None = now_s
         self._lags: dict[int, int] = {}
@@ -85,6 +87,7 @@ class Vitals:
         self._progress_s = dict.fromkeys(owned, self._clock())
         self._partitions = len(owned)
         self._revoked_s = None
+        self._heard_s = self._clock()
 
     def revoked(self) -> None:
         """Say that a rebalance begins; what is behind is no longer this worker's."""
@@ -109,6 +112,7 @@ class Vitals:
 
         Fewer than none is none: the position has moved on since the log's end was asked for.
         """
+        self._heard_s = self._clock()
         before = self._lags.get(partition)
         if before is None:
             return
@@ -135,4 +139,5 @@ class Vitals:
             lag=sum(lags.values()),
             progress_age_s=max(waiting, default=0.0),
             stopping_s=None if stopped_s is None else now_s - stopped_s,
+            unheard_s=now_s - self._heard_s if lags else 0.0,
         )
