@@ -13,10 +13,14 @@ import orjson
 
 from pipeline.anonymize import Admission, Core, make_core, process
 from pipeline.cli.edge import cache_dir, settings, tune_collector
+from pipeline.coarsen import DAY_MS, day_of
 from pipeline.detect.detector import make_detector
 from pipeline.detect.engine import Engine
 from pipeline.detect.spans import Detector, Span
+from pipeline.keys.daykeys import DayKey, DayKeys
+from pipeline.keys.envelope import EnvelopeKeys, EnvelopeSealer
 from pipeline.keys.keyring import KeyEpoch, Keyring
+from pipeline.keys.sealing import DaySealer
 from pipeline.policy.load import load_policy
 from pipeline.records import Anonymized, Source
 from pipeline.synth import generate_events
@@ -79,8 +83,16 @@ def main() -> None:
     ]
     sample = raws[:: max(1, len(raws) // arguments.detected_events)]
     runs: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {"floor": (floor, raws)}
+    days = [day_of(START_MS), day_of(START_MS + DAY_MS)]
+    sealer = DaySealer(DayKeys([DayKey(day, f"{n:08x}", bytes([n + 1]) * 32) for n, day in enumerate(days)]))
+    envelopes = EnvelopeKeys([b"e" * 32])
+    gateway = EnvelopeSealer(envelopes.publics[0])
     for name, detector in detectors.items():
-        runs[name] = (through(make_core(policy, detector, keys)), raws if name == "detection off" else sample)
+        some = raws if name == "detection off" else sample
+        runs[name] = (through(make_core(policy, detector, keys)), some)
+        runs[f"{name}, sealed"] = (through(make_core(policy, detector, keys, sealer)), some)
+    opening = through(make_core(policy, engine, keys, sealer, envelopes))
+    runs["... and in envelopes"] = (opening, [gateway.seal(raw) for raw in sample])
     tune_collector()
     best: dict[str, float] = {}
     for _ in range(arguments.rounds):
@@ -88,11 +100,11 @@ def main() -> None:
             engine.forget()  # what a round remembers of its texts is its own
             best[name] = min(best.get(name, 1e9), measure(run, some) / len(some))
     print(f"{len(raws):,} events, mean {mean(raws):,.0f} bytes; best CPU time of {arguments.rounds} rounds")
-    print(f"{'':16}{'events':>8}{'events/s':>12}{'MB/s':>10}{'µs/event':>10}{'x floor':>10}")
+    print(f"{'':24}{'events':>8}{'events/s':>12}{'MB/s':>10}{'µs/event':>10}{'x floor':>10}")
     for name, seconds in best.items():
         some = runs[name][1]
         rates = f"{len(some):8,}{1 / seconds:12,.0f}{mean(some) / seconds / 1e6:10.1f}{seconds * 1e6:10.1f}"
-        print(f"{name:16}{rates}{seconds / best['floor']:10.1f}")
+        print(f"{name:24}{rates}{seconds / best['floor']:10.1f}")
 
 
 def mean(raws: list[bytes]) -> float:
