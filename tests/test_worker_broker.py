@@ -50,7 +50,7 @@ main()
 HEAVY = """
 import signal, sys
 def look(*_):
-    heavy = {"chdb", "pandas", "pyarrow", "clickhouse_connect", "faker", "spacy"}
+    heavy = {"chdb", "pandas", "pyarrow", "clickhouse_connect", "faker", "spacy", "aiohttp", "requests"}
     print("heavy:", sorted(heavy & set(sys.modules)), flush=True)
 signal.signal(signal.SIGUSR1, look)
 sys.argv[1:] = ["worker"]
@@ -341,7 +341,7 @@ def test_the_check_says_what_is_wrong(bench: Bench) -> None:
 
 
 def test_the_worker_holds_no_store(bench: Bench) -> None:
-    """A worker that has done work has imported neither the embedded store nor what comes with it, nor spaCy."""
+    """A worker that has done work has imported no embedded store and what comes with it, no spaCy, no HTTP client."""
     worker = bench.worker(code=HEAVY)
     with ending(worker):
         worker.wait_assigned()

@@ -81,7 +81,8 @@ def core_of(chosen: Settings, policy: Policy, *, sealed: bool = True) -> Core:
 
 def core_maker(chosen: Settings, policy: Policy) -> Callable[[Keyring, Sealer, RawOpener | None], Core]:
     """Return what makes a core of keys of three kinds; the detector, which takes long, is made once."""
-    return partial(make_core, policy, detector_of(chosen, policy))
+    detector = detector_of(chosen, policy)
+    return partial(make_core, policy.without_rules(), detector)
 
 
 def sealer_of(chosen: Settings) -> "PlainSealer | DaySealer":

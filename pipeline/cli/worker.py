@@ -13,6 +13,7 @@ from pipeline.brokers import Brokers
 from pipeline.cli import edge
 from pipeline.coarsen import day_of
 from pipeline.config import Settings
+from pipeline.detect.standins import without
 from pipeline.policy.load import Policy
 from pipeline.worker.supervisor import Setup, supervise
 
@@ -35,9 +36,10 @@ def worker_command(
     Exit codes: 0 drained; 2 a setting, key, topic or broker is wrong or failed, and nothing is lost; 4 rejections
     flood; 70 a defect of lethe.
     """
-    from pipeline.worker.process import Job, serve  # noqa: PLC0415 - Faust takes a second to import
-
     tune_allocator()
+    with without("aiohttp"):  # Faust names its HTTP client, which nothing here may use (policy §6): 6 MB
+        from pipeline.worker.process import Job, serve  # noqa: PLC0415 - Faust takes a second to import
+
     settings = edge.settings({"instance_id": instance})
     brokers = settings.reach()
     policy = edge.policy_of(settings)
@@ -47,6 +49,7 @@ def worker_command(
         raise typer.Exit(_supervise(settings, processes, shadow=shadow))
     else:
         maker = edge.core_maker(settings, policy)
+        policy = policy.without_rules()  # nothing else holds the whole one
         serve(
             Job(
                 settings,

@@ -70,6 +70,10 @@ class BatchSchema(faust.Schema[Any, Any]):
         return message.value
 
 
+class _NoHttp:
+    """In place of aiohttp's client, which Faust would load and nothing here may use (policy §6)."""
+
+
 class WorkerApp(faust.App):
     """The app, with what the transport asks of it."""
 
@@ -90,6 +94,7 @@ class WorkerApp(faust.App):
             store="memory://",
             datadir=wiring.datadir,
             web_enabled=False,
+            HttpClient=_NoHttp,
             topic_allow_declare=False,
             topic_disable_leader=True,
             table_standby_replicas=0,
