@@ -8,9 +8,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
+from conftest import KEYS, OPEN_DOOR, NoDetector, base_event
 from test_rules import RULES
 
+from pipeline.anonymize import make_core, process
 from pipeline.detect import gazetteer, sieve
 from pipeline.detect.allow import AllowList
 from pipeline.detect.detector import make_engine
@@ -24,6 +27,7 @@ from pipeline.detect.rules import rules_from_json
 from pipeline.detect.scan import ScanPattern
 from pipeline.detect.views import VIEWERS
 from pipeline.policy.load import Policy
+from pipeline.records import Anonymized, Source
 
 PARSED_MAX, REGEX_MAX = 350, 60
 """Patterns that are read at a start: those that libraries and modules hold, and none of a rule or a cue."""
@@ -179,3 +183,16 @@ def test_a_layout_is_of_its_gates_alone(policy: Policy) -> None:
 
     assert key() == key()
     assert len({key(), key(why="x"), key(word="x"), key(table="b")}) == 4
+
+
+def test_a_core_needs_no_rules_once_its_detector_is_made(policy: Policy) -> None:
+    """Without them it is the same policy, and makes the same records."""
+    raw = orjson.dumps(base_event())
+    bare = policy.without_rules()
+    whole, slim = (
+        process(raw, Source("raw", 0, 0, len(raw)), make_core(one, NoDetector(), KEYS), OPEN_DOOR)
+        for one in (policy, bare)
+    )
+    assert isinstance(whole, Anonymized)
+    assert whole == slim
+    assert (bare.digest, bare.version, bare.rules) == (policy.digest, policy.version, {})
