@@ -252,7 +252,7 @@ def _document(policy: Any, folder: Path) -> Callable[[bytes], None]:
         said = parse_entry(data, policy.audit)
         if isinstance(said, str):
             absent("what is wrong with an entry", said)
-        path.write_bytes(data)
+        path.write_bytes(data.replace(MARKER, MARKER + b"!"))  # the name of an unknown setting is said, a value is not
         with allowed(PipelineError):
             load_settings({}, path)
         with allowed(PipelineError):
