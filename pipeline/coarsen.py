@@ -129,6 +129,15 @@ def day_of(time_ms: int) -> str:
     return _format_day(time_ms // DAY_MS)
 
 
+def begin_ms(day: str) -> int | None:
+    """Return the beginning of a UTC day as epoch milliseconds; None when it is not written as ``2026-11-23``."""
+    try:
+        begin = date.fromisoformat(day)
+    except ValueError:
+        return None
+    return (begin.toordinal() - _EPOCH_ORDINAL) * DAY_MS if begin.isoformat() == day else None
+
+
 def normalize_ip(text: str) -> str | None:
     """Return an address in the one spelling it has (RFC 5952), so that one host has one pseudonym.
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from pipeline.anonymize import make_core, process
 from pipeline.archive.decode import decoders
-from pipeline.coarsen import DAY_MS, HOUR_MS, day_of
+from pipeline.coarsen import DAY_MS, HOUR_MS, begin_ms, day_of
 from pipeline.errors import KeyringError
 from pipeline.keys.cipher import Cipher
-from pipeline.keys.daykeys import LEAD_MS, DayKey, DayKeys, begin_ms, due_ms, life_ms, living_days
+from pipeline.keys.daykeys import LEAD_MS, DayKey, DayKeys, due_ms, life_ms, living_days
 from pipeline.keys.sealing import SCHEME, DaySealer
 from pipeline.policy.load import Limits, Policy, load_policy
 from pipeline.records import Anonymized, ContentRecord, Sealed, Source

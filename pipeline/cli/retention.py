@@ -10,9 +10,10 @@ from pipeline.cli import edge, retention_report
 from pipeline.cli.metrics_file import check_metrics_path, write_metrics
 from pipeline.cli.policy import EventOption, SchemasOption
 from pipeline.cli.topics import AdmissionOption, AssumeOption, Session, wishes_of
+from pipeline.coarsen import begin_ms
 from pipeline.config import Settings
 from pipeline.errors import PipelineError
-from pipeline.keys.daykeys import LEAD_MS, begin_ms, life_ms
+from pipeline.keys.daykeys import LEAD_MS, life_ms
 from pipeline.keys.sealfile import days_of
 from pipeline.retention import Holding, Kind, Verdict, judge, unseen, worst
 from pipeline.retention_metrics import RetentionMetrics

@@ -7,10 +7,9 @@ from ``day + bound`` on, whoever keeps it (policy §5, design §5). Nothing here
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
 from typing import NoReturn
 
-from pipeline.coarsen import DAY_MS, HOUR_MS, day_of
+from pipeline.coarsen import DAY_MS, HOUR_MS, begin_ms, day_of
 from pipeline.errors import KeyringError
 from pipeline.keys.cipher import KEY_BYTES
 
@@ -19,7 +18,6 @@ LEAD_MS = 2 * HOUR_MS
 """How long before the end of its life a key is destroyed."""
 
 _ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +110,6 @@ def check_name(day: str, tag: str) -> None:
         raise KeyringError(f"the id of the key of day {day} is not 8 hex digits")
 
 
-def begin_ms(day: str) -> int | None:
-    """Return the beginning of a UTC day as epoch milliseconds; None when it is not written as ``2026-11-23``."""
-    try:
-        begin = date.fromisoformat(day)
-    except ValueError:
-        return None
-    return (begin.toordinal() - _EPOCH_ORDINAL) * DAY_MS if begin.isoformat() == day else None
-
-
 def life_ms(bound_ms: int) -> int:
     """Return how long after its day's beginning a key may be there.
 
@@ -133,17 +122,26 @@ def life_ms(bound_ms: int) -> int:
     return bound_ms + (DAY_MS if _is_short(bound_ms) else 0)
 
 
+def held_ms(bound_ms: int) -> int:
+    """Return how long after its day's beginning a key is kept.
+
+    That is two hours less than its life, so that an hourly timer may fail once; of one that lives longer than the bound
+    anyway, its life.
+
+    Args:
+        bound_ms: as in `life_ms`.
+    """
+    return life_ms(bound_ms) - (0 if _is_short(bound_ms) else LEAD_MS)
+
+
 def due_ms(day: str, bound_ms: int) -> int:
     """Return from when on the key of a day is to be destroyed, epoch milliseconds.
-
-    That is two hours before the end of its life, so that an hourly timer may fail once; of one that lives longer than
-    the bound anyway, at its end.
 
     Args:
         day: ``2026-11-23``.
         bound_ms: as in `life_ms`.
     """
-    return (begin_ms(day) or 0) + life_ms(bound_ms) - (0 if _is_short(bound_ms) else LEAD_MS)
+    return (begin_ms(day) or 0) + held_ms(bound_ms)
 
 
 def living_days(now_ms: int, bound_ms: int) -> list[str]:

@@ -8,10 +8,10 @@ import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import KeyringError
 from pipeline.keys.envelope import PRIVATE_BYTES, EnvelopeKeys
+from pipeline.keys.keyformat import parse_field, parse_key
 from pipeline.keys.privatefile import create_private, locked_folder, quote, read_private, replace_private, resolve
 
 _VERSION = 1
@@ -71,11 +71,7 @@ def _read(path: Path) -> list[bytes]:
 
 
 def _decode(data: bytes) -> list[bytes] | None:
-    """Return the keys; what json and base64 say holds the document, so it ends here."""
-    try:
-        document: Any = json.loads(data)
-        if set(document) != {"version", "x25519"} or document["version"] != _VERSION:
-            return None
-        return [base64.b64decode(text, validate=True) for text in document["x25519"]]
-    except (ValueError, TypeError, RecursionError):
-        return None
+    texts = parse_field(data, "x25519", _VERSION)
+    keys = [parse_key(text) for text in texts] if isinstance(texts, list) else [None]
+    known = [key for key in keys if key is not None]
+    return known if len(known) == len(keys) else None

@@ -12,10 +12,9 @@ and out of backups.
 
 import secrets
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
-from pipeline.coarsen import DAY_MS, HOUR_MS, day_of, format_timestamp
+from pipeline.coarsen import DAY_MS, HOUR_MS, begin_ms, day_of, format_timestamp
 from pipeline.errors import KeyringError
 from pipeline.keys.keyformat import decode_keyring, encode_keyring
 from pipeline.keys.keyring import KEY_BYTES, KeyEpoch, Keyring
@@ -82,7 +81,7 @@ def roll_keyfile(path: Path, now_ms: int, admission_ms: int = ADMISSION_MS) -> R
         ring = load_keyring(path)
         wanted = [day_of(now_ms + offset * DAY_MS) for offset in range(_DAYS_AHEAD + 1)]
         created = tuple(day for day in wanted if day not in ring.day_keys)
-        removed = tuple(day for day in sorted(ring.day_keys) if now_ms >= _end_of_day(day) + admission_ms)
+        removed = tuple(day for day in sorted(ring.day_keys) if now_ms >= (begin_ms(day) or 0) + DAY_MS + admission_ms)
         if created or removed:
             kept = {day: key for day, key in ring.day_keys.items() if day not in removed}
             days = {**kept, **{day: _draw_key() for day in created}}
@@ -119,10 +118,6 @@ def rotate_keyfile(path: Path, now_ms: int, valid_from_ms: int, lead_ms: int = R
 
 def _draw_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
-
-
-def _end_of_day(day: str) -> int:
-    return (date.fromisoformat(day).toordinal() + 1 - date(1970, 1, 1).toordinal()) * DAY_MS
 
 
 def _missing(path: Path) -> str:

@@ -40,8 +40,34 @@ def decode_keyring(data: bytes, name: str) -> Keyring:
     raise KeyringError(f"{name} is not a valid key file: {fault}")  # out here, so that no context comes with it
 
 
+def parse_document(data: bytes) -> Any:
+    """Return what JSON says; None where it is none: json's error holds the whole document, and ends here."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def parse_field(data: bytes, name: str, version: int) -> Any:
+    """Return the one field of a JSON object that has it and a version; None where it is no such object."""
+    document = parse_document(data)
+    if not isinstance(document, dict) or set(document) != {"version", name} or document["version"] != version:
+        return None
+    return document[name]
+
+
+def parse_key(text: Any) -> bytes | None:
+    """Return the bytes of a text in base64, None where it is none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
 def _decode(data: bytes) -> Keyring:
-    document = _parse(data)
+    document = parse_document(data)
     if not isinstance(document, dict) or set(document) != {"version", "epochs", "days", "suppression"}:
         raise KeyringError("it is not a JSON object with version, epochs, days and suppression")
     if document["version"] != KEYFILE_VERSION:
@@ -51,13 +77,6 @@ def _decode(data: bytes) -> Keyring:
     epochs = tuple(_decode_epoch(item, f"/epochs/{place}") for place, item in enumerate(document["epochs"]))
     days = {day: _decode_key(text, "/days/*") for day, text in document["days"].items()}
     return Keyring(epochs, days, _decode_key(document["suppression"], "/suppression"))
-
-
-def _parse(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):  # json's error holds the whole document: it ends here
-        return None
 
 
 def _decode_epoch(item: Any, pointer: str) -> KeyEpoch:
@@ -75,12 +94,7 @@ def _encode_key(key: bytes) -> str:
 
 
 def _decode_key(text: Any, pointer: str) -> bytes:
-    key = None
-    if isinstance(text, str):
-        try:
-            key = base64.b64decode(text, validate=True)
-        except ValueError:
-            key = None
+    key = parse_key(text)
     if key is None:
         raise KeyringError(f"{pointer} is not base64")
     return key

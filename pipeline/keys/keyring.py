@@ -6,11 +6,10 @@ Nothing here shows a key: not ``repr``, not an error, and pickling is refused.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from types import MappingProxyType
 from typing import NoReturn
 
-from pipeline.coarsen import day_of
+from pipeline.coarsen import begin_ms, day_of
 from pipeline.errors import KeyringError
 from pipeline.pseudonym import pseudonymize
 
@@ -75,7 +74,7 @@ class Keyring:
         if not self.epochs:
             raise KeyringError("there is no key epoch")
         for day, key in self.day_keys.items():
-            if not _is_day(day):
+            if begin_ms(day) is None:
                 raise KeyringError("the day of a day key is not YYYY-MM-DD")
             if len(key) != KEY_BYTES:
                 raise KeyringError(f"the key of day {day} is not {KEY_BYTES} bytes long")
@@ -140,10 +139,3 @@ class Keyring:
                 self._memo.clear()
             known = self._memo[epoch, field_name, value] = pseudonymize(key, epoch, field_name, value)
         return known
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text  # the other spellings of ISO 8601 are refused
-    except ValueError:
-        return False

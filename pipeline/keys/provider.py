@@ -14,6 +14,7 @@ from typing import Protocol
 
 from pipeline.errors import ConfigError, KeyringError
 from pipeline.keys.cipher import KEY_BYTES, NONCE_BYTES, Cipher
+from pipeline.keys.keyformat import parse_field, parse_key
 from pipeline.keys.privatefile import create_private, locked_folder, quote, read_private, resolve
 
 PLUGINS = "lethe.key_providers"
@@ -122,12 +123,5 @@ def _plugin(url: str) -> KeyProvider:
 
 
 def _decode(data: bytes) -> bytes | None:
-    """Return the key; what json and base64 say holds the document, so it ends here."""
-    key = None
-    try:
-        document = json.loads(data)
-        if set(document) == {"version", "kek"} and document["version"] == _VERSION:
-            key = base64.b64decode(document["kek"], validate=True)
-    except (ValueError, TypeError, RecursionError):
-        return None
+    key = parse_key(parse_field(data, "kek", _VERSION))
     return key if key is not None and len(key) == KEY_BYTES else None

@@ -16,6 +16,7 @@ from pipeline.errors import KeyringError
 from pipeline.keys.cipher import KEY_BYTES
 from pipeline.keys.daykeys import DayKey, DayKeys, check_name, due_ms, living_days
 from pipeline.keys.keyfile import RollReport
+from pipeline.keys.keyformat import parse_document, parse_key
 from pipeline.keys.privatefile import create_private, locked_folder, quote, read_private, replace_private, resolve
 from pipeline.keys.provider import KeyProvider
 
@@ -144,11 +145,7 @@ def _read(path: Path) -> Wrapped:
 
 
 def _decode(data: bytes) -> Wrapped:
-    document: Any = None
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):  # json's error holds the whole document: it ends here
-        document = None
+    document = parse_document(data)
     if not isinstance(document, dict) or set(document) != {"version", "days"}:
         raise KeyringError("it is not a JSON object with version and days")
     if document["version"] != _VERSION:
@@ -162,11 +159,7 @@ def _decode_day(day: str, item: Any) -> tuple[str, bytes]:
     if not isinstance(item, Mapping) or set(item) != {"id", "key"} or not isinstance(item["id"], str):
         raise KeyringError("/days/* is not an object with id and key")
     check_name(day, item["id"])
-    key = None
-    try:
-        key = base64.b64decode(item["key"], validate=True)
-    except (ValueError, TypeError):
-        key = None
+    key = parse_key(item["key"])
     if key is None:
         raise KeyringError("/days/*/key is not base64")
     return item["id"], key

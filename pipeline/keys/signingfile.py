@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from pipeline.errors import KeyringError
+from pipeline.keys.keyformat import parse_field, parse_key
 from pipeline.keys.privatefile import create_private, locked_folder, quote, read_private, resolve
 from pipeline.keys.signing import Signer
 
@@ -48,11 +49,4 @@ def load_signer(path: Path) -> Signer:
 
 
 def _decode(data: bytes) -> bytes | None:
-    """Return the seed; what json and base64 say holds the document, so it ends here."""
-    try:
-        document = json.loads(data)
-        if set(document) == {"version", "ed25519"} and document["version"] == _VERSION:
-            return base64.b64decode(document["ed25519"], validate=True)
-    except (ValueError, TypeError, RecursionError):
-        pass
-    return None
+    return parse_key(parse_field(data, "ed25519", _VERSION))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.anonymize import Admission
 from pipeline.coarsen import DAY_MS
-from pipeline.keys.daykeys import LEAD_MS, life_ms
+from pipeline.keys.daykeys import held_ms
 from pipeline.policy.load import Policy
 from pipeline.run import FUTURE_SLACK_MS
 from pipeline.suppress import Suppressions
@@ -47,8 +47,7 @@ def age_limits(policy: Policy, admission_ms: int | None, *, archive: bool) -> Ag
 
 def _sealed_ms(policy: Policy) -> int:
     """Return the age up to which the key of a request's day is there: it goes a bound after the day's beginning."""
-    bound_ms = policy.sinks["content"].retention_ms
-    return life_ms(bound_ms) - LEAD_MS - DAY_MS if bound_ms >= 2 * DAY_MS else bound_ms
+    return held_ms(policy.sinks["content"].retention_ms) - DAY_MS
 
 
 def admit(now_ms: int, append_ms: int, limits: AgeLimits, suppressions: Suppressions | None) -> Admission:
