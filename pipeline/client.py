@@ -17,10 +17,12 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from pipeline.brokers import Brokers
+from pipeline.closing import end_soon
 from pipeline.errors import PipelineError, describe, forget_text
 from pipeline.knock import knock
 from pipeline.topics.trouble import to_error
@@ -30,6 +32,7 @@ __all__ = [
     "ConsumerRecord",
     "IllegalStateError",
     "KafkaError",
+    "LeaveGroupRequest",
     "NoOffsetForPartitionError",
     "OffsetAndMetadata",
     "OffsetOutOfRangeError",
@@ -81,6 +84,7 @@ def make_producer(
         request_timeout_ms=delivery_ms,
         **brokers.options(),
     )
+    end_soon(producer.client)
     if gate is not None:
         _put_behind(gate, producer.client)
     return producer
@@ -109,7 +113,7 @@ def make_reader(
         group: where it keeps its offsets, without being a member; None for one that has none.
         options: further ones of aiokafka's.
     """
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         bootstrap_servers=brokers.servers(),
         client_id="lethe",
         group_id=group,
@@ -121,6 +125,8 @@ def make_reader(
         **brokers.options(),
         **(options or {}),
     )
+    end_soon(consumer._client)  # noqa: SLF001 - there is no other way to it
+    return consumer
 
 
 @asynccontextmanager

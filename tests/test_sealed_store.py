@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from cli_fixtures import Done, Lethe, make_event, make_lethe, write_lines
 from store_fixtures import NOW_MS
 from test_desk import REQUEST, WHY, _Nothing
 
-from pipeline.coarsen import DAY_MS, day_of
+from pipeline.cli.retention import look_at_keyring
+from pipeline.coarsen import DAY_MS, begin_ms, day_of
+from pipeline.keys.daykeys import LEAD_MS, held_ms
 from pipeline.keys.sealfile import days_of
 from pipeline.keys.sealing import SCHEME
+from pipeline.retention import Verdict
 from pipeline.store import open_store
 
 STORE = ("--store", "chdb:store")
@@ -218,3 +222,17 @@ def test_the_keyring_is_held_against_its_bound(lethe: Lethe, monkeypatch: pytest
     assert code
     elsewhere = lethe("retention", "verify", "--no-topics", "--no-keys", "--json", *STORE)
     assert "keys" not in {one["kind"] for one in json.loads(elsewhere.out)["holdings"]}
+
+
+def test_the_key_of_a_short_bound_is_not_late_before_it_is_due(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key whose bound is below two days lives a day longer, and the hourly timer has as long for it as for others."""
+    assert run(lethe).code == 0
+    oldest_ms = begin_ms(days_of(Path(FILES[1]))[0])
+    assert oldest_ms is not None
+    sinks = {"content": SimpleNamespace(retention_ms=DAY_MS)}
+    monkeypatch.setattr("pipeline.cli.edge.policy_of", lambda _: SimpleNamespace(sinks=sinks))
+    verdicts = []
+    for after_ms in (held_ms(DAY_MS) + LEAD_MS // 4, held_ms(DAY_MS) + LEAD_MS - 1, held_ms(DAY_MS) + LEAD_MS + 1):
+        monkeypatch.setattr("pipeline.cli.edge.now_ms", lambda after_ms=after_ms: oldest_ms + after_ms)
+        verdicts.append(look_at_keyring(SimpleNamespace(keyring=FILES[1])).verdict)  # type: ignore[arg-type]
+    assert verdicts == [Verdict.HOLDS, Verdict.LATE, Verdict.BROKEN]

@@ -13,7 +13,7 @@ from pipeline.cli.topics import AdmissionOption, AssumeOption, Session, wishes_o
 from pipeline.coarsen import begin_ms
 from pipeline.config import Settings
 from pipeline.errors import PipelineError
-from pipeline.keys.daykeys import LEAD_MS, life_ms
+from pipeline.keys.daykeys import LEAD_MS, held_ms
 from pipeline.keys.sealfile import days_of
 from pipeline.retention import Holding, Kind, Verdict, judge, unseen, worst
 from pipeline.retention_metrics import RetentionMetrics
@@ -99,7 +99,7 @@ def holdings_of(
     if store:
         holdings += _looked(Kind.STORE, lambda: _look_at_store(chosen.store))
     if keys and chosen.seal:
-        holdings += _looked(Kind.KEYS, lambda: [_look_at_keyring(chosen)])
+        holdings += _looked(Kind.KEYS, lambda: [look_at_keyring(chosen)])
     return holdings
 
 
@@ -118,13 +118,15 @@ def _look_at_topics(chosen: Settings, admission: str, assume: list[str] | None) 
         return hold_topics(session.basis, live, edge.now_ms())
 
 
-def _look_at_keyring(chosen: Settings) -> Holding:
+def look_at_keyring(chosen: Settings) -> Holding:
     """Judge the oldest day's key: with it, whatever a backup or a stray segment has of that day is unreadable."""
     bound_ms = edge.policy_of(chosen).sinks["content"].retention_ms
-    days, life = days_of(Path(chosen.keyring)), life_ms(bound_ms)
+    days, held = days_of(Path(chosen.keyring)), held_ms(bound_ms)
     age_ms = edge.now_ms() - (begin_ms(days[0]) or 0) if days else None
     # A key that is due goes at the next hour: half of the time that there is for it has then passed.
-    return judge("content", Kind.KEYS, age_ms=age_ms, late_ms=life - LEAD_MS // 2, bound_ms=life, count=len(days))
+    return judge(
+        "content", Kind.KEYS, age_ms=age_ms, late_ms=held + LEAD_MS // 2, bound_ms=held + LEAD_MS, count=len(days)
+    )
 
 
 def _look_at_store(url: str) -> list[Holding]:

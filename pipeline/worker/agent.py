@@ -114,13 +114,9 @@ class WorkerApp(faust.App):
         self.transport = Transport(self.conf.broker_consumer, self)
 
     def _crash(self, reason: BaseException) -> None:
-        """End the process when any service of the app fails: Faust would stop some of them and let others go on.
-
-        A cancelled fetcher is no failure: a rebalance or the end of the app took it.
-        """
+        """End the process when any service of the app fails: Faust would stop some of them and let others go on."""
         super()._crash(reason)
-        if not isinstance(reason, asyncio.CancelledError):
-            self.observer.die(reason)
+        self.observer.die(reason)
 
 
 def _credentials(brokers: Brokers) -> faust.SASLCredentials | faust.SSLCredentials | None:

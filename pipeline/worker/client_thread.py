@@ -19,7 +19,9 @@ from pipeline.client import (
     TopicPartition,
     keep_metadata,
 )
+from pipeline.closing import end_soon
 from pipeline.worker.lease import Lease
+from pipeline.worker.leaving import leave
 from pipeline.worker.offsets import Start, choose_start
 
 RecordMap = Mapping[TP, Sequence[ConsumerRecord[Any, Any]]]
@@ -41,6 +43,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start the client, and listen to what the group answers to its heartbeats."""
         await super().on_start()
+        end_soon(self._ensure_consumer()._client)  # noqa: SLF001 - there is no other way to it
         coordinator = self._coordinator()
         beat, reset = coordinator._do_heartbeat, coordinator.reset_generation  # noqa: SLF001 - there is no other way
 
@@ -56,6 +59,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             reset()
 
         coordinator._do_heartbeat, coordinator.reset_generation = heard, unknown  # noqa: SLF001 - as above
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group, while calls from the worker's loop are still answered, and stop the client."""
+        if self._consumer is not None and self._coordinator() is not None:
+            await leave(self._coordinator())
+        await super().on_thread_stop()
 
     def _coordinator(self) -> Any:
         return self._ensure_consumer()._coordinator  # noqa: SLF001 - there is no other way to ask

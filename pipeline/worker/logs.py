@@ -4,7 +4,6 @@ A traceback or a message with its arguments filled in by someone else can hold w
 Faust's warnings name brokers, topics, offsets and error codes; exceptions are named by their type and place alone.
 """
 
-import asyncio
 import logging
 import sys
 import time
@@ -38,9 +37,7 @@ class OnceInAWhile(logging.Filter):
         self._said_s: dict[tuple[str, int], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a message may pass. That Faust's fetcher was cancelled is none: it is what a rebalance does."""
-        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
-            return False
+        """Say whether a message may pass."""
         place, now_s = (record.pathname, record.lineno), self._clock()
         if now_s - self._said_s.get(place, -REPEAT_S) < REPEAT_S:
             return False

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
+from faust import Service
+from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -246,8 +248,24 @@ class Consumer(driver.Consumer):
         return True
 
 
+class Fetcher(base.Fetcher):
+    """Fetches until it is stopped.
+
+    Faust's takes it for a crash of the whole app when it is stopped during a rebalance. Whatever still has to be
+    committed then waits for a thread that has ended.
+    """
+
+    @Service.task
+    async def _fetcher(self) -> None:
+        try:
+            await cast("Any", self.app.consumer)._drain_messages(self)  # noqa: SLF001 - as Faust does
+        finally:
+            self.set_shutdown()
+
+
 class Transport(driver.Transport):
     """The transport with the classes above."""
 
     Consumer = Consumer
+    Fetcher = Fetcher
     Producer = Producer
