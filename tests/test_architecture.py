@@ -64,7 +64,7 @@ DOORS = {
     "faker": {"pipeline.detect.gazetteer"},
     "aiokafka": {"pipeline.client", "pipeline.knock"},
     "cryptography": {"pipeline.keys.cipher", "pipeline.keys.envelope", "pipeline.keys.signing"},
-    "faust": {f"pipeline.worker.{name}" for name in ("agent", "client_thread", "producer", "transport")},
+    "faust": {f"pipeline.worker.{name}" for name in ("agent", "client_thread", "fetcher", "producer", "transport")},
     "kafka": {"pipeline.topics.admin", "pipeline.topics.aclclient"},
     "uvloop": {"pipeline.worker.process"},
     "clickhouse_connect": {"pipeline.store.client"},

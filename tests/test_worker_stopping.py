@@ -23,7 +23,7 @@ from pipeline import closing
 from pipeline.closing import end_soon
 from pipeline.worker import leaving
 from pipeline.worker.agent import HEARTBEATS
-from pipeline.worker.transport import Fetcher
+from pipeline.worker.fetcher import Fetcher
 
 SLOW_JOIN_S = 60
 """How long the group waits for the member that does not join, unless the test ends before."""

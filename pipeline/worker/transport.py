@@ -13,8 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from faust import Service
-from faust.transport import consumer as base
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -22,6 +20,7 @@ from pipeline.client import IllegalStateError, NoOffsetForPartitionError, Offset
 from pipeline.errors import SinkUnavailable
 from pipeline.worker.batches import RawBatch, split
 from pipeline.worker.client_thread import ConsumerThread
+from pipeline.worker.fetcher import Fetcher
 from pipeline.worker.observer import Observer
 from pipeline.worker.producer import Producer
 from pipeline.worker.watermark import Ledger
@@ -246,21 +245,6 @@ class Consumer(driver.Consumer):
     def ack(self, message: Any) -> bool:  # noqa: ARG002 - Faust's signature
         """Do nothing: the agent marks in the ledger what is delivered."""
         return True
-
-
-class Fetcher(base.Fetcher):
-    """Fetches until it is stopped.
-
-    Faust's takes it for a crash of the whole app when it is stopped during a rebalance. Whatever still has to be
-    committed then waits for a thread that has ended.
-    """
-
-    @Service.task
-    async def _fetcher(self) -> None:
-        try:
-            await cast("Any", self.app.consumer)._drain_messages(self)  # noqa: SLF001 - as Faust does
-        finally:
-            self.set_shutdown()
 
 
 class Transport(driver.Transport):
