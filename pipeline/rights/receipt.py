@@ -42,10 +42,12 @@ class Waited(NamedTuple):
     Attributes:
         left: how many workers, or records, are still waited for; 0 is the end.
         members: how many workers there are.
+        tags: what offsets say of the archive's store, "" where they say nothing.
     """
 
     left: int
     members: int = 0
+    tags: frozenset[str] = frozenset()
 
 
 class Step(StrEnum):
