@@ -349,8 +349,8 @@ def test_conflicts_are_counted_and_expired_content_is_refused(place: Place) -> N
     assert "lethe_archive_oldest_uncommitted_seconds 0.0" in metrics
     with admin(place.cluster) as client:
         group = f"{place.topics['content']}-archive"
-        said = [one.metadata for one in client.list_group_offsets(group)[group].values()]
-    assert said == [f"store:{SWEPT}"] * len(SINKS) * PARTITIONS, "an idle partition says another store"
+        tags = [one.metadata for one in client.list_group_offsets(group)[group].values()]
+    assert tags == [f"store:{SWEPT}"] * len(SINKS) * PARTITIONS, "an idle partition says another store"
 
 
 def test_a_store_that_is_down_loses_nothing(place: Place) -> None:

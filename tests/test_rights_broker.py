@@ -83,7 +83,7 @@ def test_the_barrier_waits_for_each_worker_and_for_the_archive(platform: Running
     platform.wait_for(50)
     assert sum(site.bench.ends("content").values()) == 30, "content is made of a restricted account"
     copy = site.bench.folder / "copy"
-    shutil.copytree(site.bench.folder / "store", copy)
+    shutil.copytree(site.bench.folder / "store", copy, symlinks=True)
     site.archive()
     done = site.erase(late, "late.json", "--store", f"chdb:{copy}")
     assert (done.returncode, "is not the store that the archive writes into" in done.stderr) == (2, True), done.stderr

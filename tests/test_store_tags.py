@@ -1,4 +1,4 @@
-"""A store is known by its tags: an erasure is not complete in another one than the archive's, an older copy included."""
+"""A store is known by its tags: an erasure is not complete in another one than the archive's, nor in an old copy."""
 
 import uuid
 from collections.abc import Iterator

@@ -42,9 +42,9 @@ if TYPE_CHECKING:  # Kafka's clients take a while to import, and an erasure from
 NOBODY = "no worker is a member of the group {}; one that joins applies it first"
 UNSAID = "the archive does not say which store it writes into (an older version does not): {} is taken for it"
 OTHER = (
-    "{} is not the store that the archive writes into (group {}-archive), or is an older copy of it: LETHE_STORE must be "
-    "the archive's. Nothing was taken out of it, and the receipt waits. If it is that store, restored, or a replica that "
-    "is behind, start the archive again, and do the same again"
+    "{} is not the store that the archive writes into (group {}-archive), or is an older copy of it: LETHE_STORE must "
+    "be the archive's. Nothing was taken out of it, and the receipt waits. If it is that store, restored, or a replica "
+    "that is behind, start the archive again, and do the same again"
 )
 WAITS_FOR = {
     Step.PUBLISH: "its entry is to be published on the control topic",
