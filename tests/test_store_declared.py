@@ -69,7 +69,7 @@ def use(store: Store, policy: Policy) -> None:
     }
     for number in range(2):
         request = {**shared, "request_id": f"req_{number:032x}", "endpoint": "other", "model": "other"}
-        facts = {"account": KEYS.pseudonyms("account", ACCOUNT)[0], "status": 200}
+        facts: dict[str, Any] = {"account": KEYS.pseudonyms("account", ACCOUNT)[0], "status": 200}
         every = dict.fromkeys(field.name for field in policy.operational.fields)
         operational.append(OperationalRecord(request["request_id"], {**every, **request, **facts}))
         content.append(ContentRecord(request["request_id"], {**request, "redactions": {}}, Sealed("json", b"{}")))
