@@ -164,12 +164,12 @@ def make_store_tables() -> str:
     policy, rows = load_policy(), []
     for one in declared_tables():
         columns = [f"`{name}` ({column['holds']})" for name, column in one["columns"].items()]
-        fields = [f"the fields of `{one['record']}`"] if "record" in one else []
+        fields = ["the record's fields"] if "record" in one else []
         bound = f"{bound_of(one, policy) // DAY_MS} d"
         rows.append(
             (
                 ", ".join(f"`{name}`" for name in one["tables"]),
-                f"{one['holds']} {', '.join(fields + columns)}",
+                f"{one['holds']} Columns: {', '.join(fields + columns)}",
                 f"{bound} from `{one['aged_from']}`" if one["aged_from"] else f"the call; {bound} at most",
                 f"{one['clause']}: {one['why']}",
             )
