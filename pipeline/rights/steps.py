@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # Kafka's clients take a while to import, and an erasure from
     from pipeline.rights.barrier import Barrier
 
 NOBODY = "no worker is a member of the group {}; one that joins applies it first"
-UNSAID = "the archive does not say which store it writes into (an older version does not): {} is taken for it"
+UNSAID = "no archive has said which store it writes into (one of an older version does not): {} is taken for its"
 OTHER = (
     "{} is not the store that the archive writes into (group {}-archive), or is an older copy of it: LETHE_STORE must "
     "be the archive's. Nothing was taken out of it, and the receipt waits. If it is that store, restored, or a replica "
@@ -134,7 +134,7 @@ class Steps:
         tags = barrier.wait_for_archive(ends_of(receipt, *BEHIND) or {}, 0).tags  # said first: the store had it before
         if not has_tags(store, tags - {""}):
             raise ConfigError(OTHER.format(store.label, barrier.group))
-        if "" in tags:
+        if "" in (tags or {""}):
             self.tell(UNSAID.format(store.label))
 
     def in_store(self, receipt: Receipt, named: Named, eraser: StoreEraser) -> tuple[Receipt, Erased]:

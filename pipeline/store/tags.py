@@ -40,9 +40,9 @@ def to_metadata(tag: str) -> str:
     return tag and f"store:{tag}"
 
 
-def from_metadata(text: str) -> str:
+def from_metadata(text: str | None) -> str:
     """Return the tag that was committed beside an offset; "" where it is none of an archive's."""
-    found = _SAID.fullmatch(text)
+    found = _SAID.fullmatch(text or "")
     return found[1] if found else ""
 
 
