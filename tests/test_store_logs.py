@@ -108,7 +108,7 @@ def granted() -> dict[tuple[str, str], set[str]]:
 
 
 def test_every_table_of_the_policy_is_granted_and_no_other(policy: Policy) -> None:
-    """Views of the policy and tables as they are declared; the auditor reads all of them, and nobody but who must reads content."""
+    """Views and tables as they are declared; the auditor reads all, and nobody but who must reads content."""
     stored = {name for name in ("content", "operational", "rejected") if name in policy.sinks}
     tables = {*stored, *(name for one in declared_tables() for name in one["tables"] if "*" not in name)}
     rights = granted()
