@@ -37,6 +37,7 @@ __all__ = [
     "OffsetAndMetadata",
     "OffsetOutOfRangeError",
     "TopicPartition",
+    "committed_by",
     "from_kafka",
     "keep_metadata",
     "make_producer",
@@ -155,6 +156,16 @@ async def reading(
     consumer = make_reader(brokers, fetch_bytes_max=fetch_bytes_max, group=group, options=options)
     async with _running(consumer, "connect", brokers):
         yield consumer
+
+
+async def committed_by(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> dict[TopicPartition, Any]:
+    """Return what a consumer's group has committed, with what it said beside: none of a partition without an offset.
+
+    Raises:
+        KafkaError: the brokers' answer.
+    """
+    found = await consumer._coordinator.fetch_committed_offsets(list(places))  # noqa: SLF001 - `committed` keeps silent
+    return {at: said for at, said in found.items() if said.offset >= 0}
 
 
 @asynccontextmanager

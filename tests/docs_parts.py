@@ -18,6 +18,7 @@ from typing import Any
 
 import typer
 from conftest import CACHE_DIR, KEYS, OPEN_DOOR
+from store_fixtures import DAY_MS, bound_of, declared_tables
 from test_architecture import LAYERS, ROOT
 
 from pipeline import cli
@@ -158,6 +159,24 @@ def make_roles() -> str:
     return table("role | what for | topics | groups and cluster", rows)
 
 
+def make_store_tables() -> str:
+    """Return what the tables of a store hold, for how long and why."""
+    policy, rows = load_policy(), []
+    for one in declared_tables():
+        columns = [f"`{name}` ({column['holds']})" for name, column in one["columns"].items()]
+        fields = ["the record's fields"] if "record" in one else []
+        bound = f"{bound_of(one, policy) // DAY_MS} d"
+        rows.append(
+            (
+                ", ".join(f"`{name}`" for name in one["tables"]),
+                f"{one['holds']} Columns: {', '.join(fields + columns)}",
+                f"{bound} from `{one['aged_from']}`" if one["aged_from"] else f"the call; {bound} at most",
+                f"{one['clause']}: {one['why']}",
+            )
+        )
+    return table("table | holds | for | why", rows)
+
+
 def make_layers() -> str:
     """Return the layers of tests/test_architecture.py, the lowest last."""
     rows = [(str(n), ", ".join(f"`{m}`" for m in sorted(names))) for n, names in enumerate(LAYERS, start=1)]
@@ -174,6 +193,7 @@ MAKERS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "body-keys": ("docs/detection.md", make_body_keys),
     "layers": ("docs/architecture.md", make_layers),
     "roles": ("docs/access.md", make_roles),
+    "store-tables": ("docs/retention.md", make_store_tables),
 }
 
 

@@ -1,5 +1,6 @@
 """Record schemas, sinks and fates for the tests of the store, written by hand so that they need no policy files."""
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Reason
+from pipeline.policy.files import default_schemas_dir
+from pipeline.policy.load import Policy
 from pipeline.policy.model import FieldType, RecordField, RecordSchema, SinkPolicy
 from pipeline.records import Anonymized, ContentRecord, Facts, OperationalRecord, Rejection, Sealed, Source
 
@@ -92,6 +95,19 @@ SINKS = {
     "operational": make_sink("operational", "operational", 400),
     "rejected": make_sink("rejected", "rejection", 30),
 }
+
+
+def declared_tables() -> list[dict[str, Any]]:
+    """Return what is declared of the tables of a store, `schemas/stores/tables/`."""
+    folder = default_schemas_dir() / "stores" / "tables"
+    return [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def bound_of(declared: Mapping[str, Any], policy: Policy) -> int:
+    """Return the declared bound of a table, in milliseconds."""
+    of, plus_ms = declared["bound"]["of"], int(declared["bound"]["plus_ms"])
+    bounds = {name: one.retention_ms for every in (policy.sinks, policy.stores) for name, one in every.items()}
+    return plus_ms + (bounds[of] if of else 0)
 
 
 def holds(folder: Path, needle: bytes) -> bool:

@@ -49,6 +49,7 @@ from pipeline.worker.vitals import Vitals
 PARTITIONS = 3
 SINKS = ("content", "operational", "rejected")
 VIEWS = ("content", "operational")
+SWEPT = "b" * 32
 SIZE = str(17 << 20)
 """What topics take for events of 16 MiB."""
 
@@ -256,6 +257,8 @@ def test_a_record_of_nobody_stops_the_archive_at_its_place(place: Place) -> None
 class FailingStore:
     """An embedded store as the loop's target, which fails a number of times."""
 
+    tag = "a" * 32
+
     def __init__(self, place: Place, failures: int) -> None:
         policy = place.core.policy
         self.store = open_store(place.store, now_ms=now_ms())
@@ -270,7 +273,8 @@ class FailingStore:
         return self.writer.write(records)
 
     def sweep(self) -> SweepReport:
-        """Sweep."""
+        """Sweep, and be another one from then on."""
+        self.tag = SWEPT
         return sweep(self.store, now_ms())
 
     def look(self) -> list[Holding]:
@@ -343,6 +347,10 @@ def test_conflicts_are_counted_and_expired_content_is_refused(place: Place) -> N
     assert shown(place.store) == expected
     assert aged.fields["client_network"] is not None
     assert "lethe_archive_oldest_uncommitted_seconds 0.0" in metrics
+    with admin(place.cluster) as client:
+        group = f"{place.topics['content']}-archive"
+        tags = [one.metadata for one in client.list_group_offsets(group)[group].values()]
+    assert tags == [f"store:{SWEPT}"] * len(SINKS) * PARTITIONS, "an idle partition says another store"
 
 
 def test_a_store_that_is_down_loses_nothing(place: Place) -> None:

@@ -14,8 +14,10 @@ from store_fixtures import holds
 
 from pipeline.audit.entry import Action
 from pipeline.detect.spans import Span
+from pipeline.errors import SinkUnavailable
 from pipeline.keys.keyfile import load_keyring
 from pipeline.policy.files import default_schemas_dir
+from pipeline.store import erasure
 
 GONE, STAYS = "acct_5f0c77de21b94a08", "acct_77aa21b94a0801cd"
 REQUEST = f"req_{3:032x}"
@@ -248,6 +250,39 @@ def test_a_gap_in_detection_is_closed_by_a_policy_of_a_higher_version(
     assert not holds(Path("store"), b"weather")
     ends = [entry["counts"] for entry in _log() if (entry["action"], entry["outcome"]) == ("rescrub", "done")]
     assert ends[1:3] == [{"scanned": 12, "found": 12, "content": 0}, {"scanned": 12, "found": 12, "content": 12}]
+
+
+def test_a_purge_that_is_killed_midway_counts_what_it_had_deleted(
+    lethe: Lethe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between two pages and before the end: gone on with, receipt and audit log say all, each record once."""
+    kills, mask = [2, 1], erasure.mask_records
+
+    def mask_and_end(*arguments: Any) -> int:
+        masked = mask(*arguments)
+        if kills:
+            kills[0] -= 1
+            if not kills[0]:
+                kills.pop(0)
+                raise SinkUnavailable("the process ends here")
+        return masked
+
+    monkeypatch.setattr("pipeline.store.reading.PAGE_IDS", 5)
+    monkeypatch.setattr("pipeline.rights.purge.mask_records", mask_and_end)
+    purge = ("purge", "--since", "1d", "--yes", "--receipt", "p.json", *STORE, *WHY)
+    left = []
+    for status, counts in (("pending", {"begun": 12}), ("pending", {"begun": 12}), ("complete", {"deleted": 12})):
+        assert lethe(*purge).code == (2 if status == "pending" else 0)
+        receipt = json.loads(lethe("receipt", "verify", "p.json", "--json").out)
+        assert (receipt["status"], receipt["places"][0]["counts"]) == (status, counts)
+        left.append(len(_bodies(lethe)))
+    assert left == [2, 0, 0]
+    ends = [entry for entry in _log() if entry["action"] == "purge" and entry["outcome"] != "started"]
+    assert [(entry["outcome"], entry["counts"]) for entry in ends] == [
+        ("failed", {}),
+        ("failed", {}),
+        ("done", {"content": 12}),
+    ]
 
 
 def test_content_is_purged_by_type_or_time_with_a_receipt_and_does_not_come_back(

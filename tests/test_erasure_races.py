@@ -12,7 +12,7 @@ import pytest
 from conftest import KEYS, base_event
 
 from pipeline.anonymize import Admission, Core, process
-from pipeline.archive.process import StoreTarget
+from pipeline.archive.target import StoreTarget
 from pipeline.coarsen import format_timestamp
 from pipeline.errors import ConfigError
 from pipeline.policy.load import Policy

@@ -1,5 +1,6 @@
 """Erasing and restricting with brokers: the barrier before workers and archive, on the real ones."""
 
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ def test_the_barrier_waits_for_each_worker_and_for_the_archive(platform: Running
     """No worker: applied. A stopped one: pending, until it goes on. Then the archive; the same receipt goes on."""
     site, sent = platform.site, platform.sent
     assert "no worker is a member of the group rights.workers" in platform.first
+    assert "no archive has said which store it writes into" in platform.first
     platform.wait_for(40)
     assert sum(site.bench.ends("content").values()) == 30, "who joined later does not go by the entry"
     platform.workers[0].signal(signal.SIGSTOP)
@@ -81,8 +83,14 @@ def test_the_barrier_waits_for_each_worker_and_for_the_archive(platform: Running
     site.bench.send([sent.add(number, LIMITED) for number in range(40, 50)])
     platform.wait_for(50)
     assert sum(site.bench.ends("content").values()) == 30, "content is made of a restricted account"
+    copy = site.bench.folder / "copy"
+    shutil.copytree(site.bench.folder / "store", copy, symlinks=True)
     site.archive()
-    assert site.erase(late, "late.json").returncode == 0
+    done = site.erase(late, "late.json", "--store", f"chdb:{copy}")
+    assert (done.returncode, "is not the store that the archive writes into" in done.stderr) == (2, True), done.stderr
+    assert site.receipt("late.json")["status"] == "pending"
+    done = site.erase(late, "late.json")
+    assert (done.returncode, "no archive has said" in done.stderr) == (0, False), done.stderr
     rows = site.rows(sent)
     assert {sent.accounts[one] for one in rows["content"]} == {0, LIMITED}
     assert {sent.accounts[one] for one, row in rows["operational"].items() if row[1] is None} == {NOBODY, LATE}

@@ -26,7 +26,7 @@ from urllib3.filepost import encode_multipart_formdata
 from worker_harness import make_event, now_ms
 
 from pipeline.anonymize import Admission, Core, process
-from pipeline.archive.process import StoreTarget
+from pipeline.archive.target import StoreTarget
 from pipeline.errors import ConfigError, SinkUnavailable
 from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, Source

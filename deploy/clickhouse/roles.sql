@@ -21,6 +21,7 @@ GRANT SELECT, INSERT, ALTER UPDATE, ALTER DELETE, OPTIMIZE ON lethe.operational_
 GRANT SELECT, INSERT, ALTER UPDATE, ALTER DELETE, OPTIMIZE ON lethe.rejected_rows TO lethe_archive;
 GRANT SELECT, INSERT, ALTER DELETE ON lethe.tombstone_rows TO lethe_archive;
 GRANT SELECT, INSERT, ALTER DELETE ON lethe.control_rows TO lethe_archive;
+GRANT SELECT, INSERT, ALTER DELETE ON lethe.archive_tag_rows TO lethe_archive;
 GRANT SELECT, INSERT, ALTER DELETE ON lethe.usage_stale_rows TO lethe_archive;
 GRANT SELECT, ALTER DELETE ON lethe.usage_hourly TO lethe_archive;
 GRANT SELECT, ALTER DELETE ON lethe.usage_daily TO lethe_archive;
@@ -57,6 +58,7 @@ GRANT SELECT ON lethe.rejected TO lethe_auditor;
 GRANT SELECT ON lethe.rejected_rows TO lethe_auditor;
 GRANT SELECT ON lethe.tombstone_rows TO lethe_auditor;
 GRANT SELECT ON lethe.control_rows TO lethe_auditor;
+GRANT SELECT ON lethe.archive_tag_rows TO lethe_auditor;
 GRANT SELECT ON lethe.usage_stale_rows TO lethe_auditor;
 GRANT SELECT ON lethe.usage_hourly TO lethe_auditor;
 GRANT SELECT ON lethe.usage_daily TO lethe_auditor;

@@ -33,6 +33,11 @@ class MalformedRecord(PipelineError):  # noqa: N818 - as InvalidEvent
 class Target(Protocol):
     """Where records go: `pipeline.archive.process` makes it of a store."""
 
+    @property
+    def tag(self) -> str:
+        """Which store it is, "" where that is not said (`pipeline.store.tags`)."""
+        ...
+
     def write(self, records: Records) -> dict[str, TableReport]:
         """Store a batch durably."""
         ...
@@ -125,6 +130,7 @@ class Archive:
         self._until = await self._begin()
         while not self._stopping.is_set():
             await self._edges.upkeep.run_when_due()
+            await self._reader.say(self._target.tag)
             batch = await self._collect()
             if batch.read:
                 await self._store(batch)
@@ -138,7 +144,7 @@ class Archive:
 
     async def _begin(self) -> dict[TopicPartition, int]:
         """Find positions, and say what is missing; return where each partition ends now."""
-        starts, ends = await self._reader.begin()
+        starts, ends = await self._reader.begin(self._target.tag)
         self._account.begun(starts, self._reader.places)
         self._edges.log(f"reads {len(starts)} partitions")
         return ends

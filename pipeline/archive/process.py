@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,24 +15,18 @@ from pipeline.archive.loop import Archive, Edges, Limits
 from pipeline.archive.metrics import ArchiveMetrics
 from pipeline.archive.patience import Patience
 from pipeline.archive.reader import Reader
+from pipeline.archive.target import StoreTarget
 from pipeline.archive.upkeep import Upkeep
 from pipeline.brokers import Brokers
 from pipeline.client import KafkaError, from_kafka, keep_metadata, reading
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.plan import pseudonym_field
 from pipeline.policy.load import Policy
-from pipeline.policy.model import Role
-from pipeline.retention import Holding
 from pipeline.retention_metrics import RetentionMetrics
-from pipeline.store.client import Store
-from pipeline.store.files import files_of
-from pipeline.store.intake import STORED_SINKS, Records, RecordWriter, TableReport, schemas_of
+from pipeline.store.intake import STORED_SINKS
 from pipeline.store.opening import open_store
 from pipeline.store.serving import served
-from pipeline.store.sweep import SweepReport, sweep
-from pipeline.store.url import DATABASE, Target, parse_store_url
-from pipeline.store.verify import verify_store
+from pipeline.store.url import DATABASE, parse_store_url
 from pipeline.topics.admin import TopicAdmin
 from pipeline.worker.ending import EXIT_FAILED, end_process, explain
 from pipeline.worker.logs import listen_to_libraries
@@ -68,56 +61,6 @@ class Job:
     pseudonym_of: Callable[[str], str] | None = None
     once: bool = False
     skips: Collection[str] = ()
-
-
-class StoreTarget:
-    """A store as the loop's target (follows `pipeline.archive.loop.Target` and `pipeline.archive.upkeep.Kept`).
-
-    Attributes:
-        label: what messages call it.
-        turn: held while a batch is stored.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        policy: Policy,
-        now_ms: Callable[[], int],
-        pseudonym_of: Callable[[str], str] | None = None,
-        where: Target | None = None,
-    ) -> None:
-        """Make the tables that are missing.
-
-        Args:
-            store: open, and this process' own.
-            policy: in force.
-            now_ms: the clock, epoch milliseconds.
-            pseudonym_of: gives a request's pseudonym under the suppression key; None without keys.
-            where: what was opened: of an embedded store the files are looked at, too.
-
-        Raises:
-            ConfigError, PolicyError, SinkUnavailable: as `RecordWriter`.
-        """
-        self._store, self._now_ms, self.label = store, now_ms, store.label
-        self._where = where
-        self.turn = threading.Lock()
-        self._writer = RecordWriter(
-            store, schemas_of(policy), policy.sinks, now_ms, pseudonym_of, pseudonym_field(policy.shape, Role.ACCOUNT)
-        )
-
-    def write(self, records: Records) -> dict[str, TableReport]:
-        """Store a batch durably; nothing else changes between what is looked up for it and what is inserted."""
-        with self.turn:
-            return self._writer.write(records)
-
-    def sweep(self) -> SweepReport:
-        """Remove what is due."""
-        return sweep(self._store, self._now_ms())
-
-    def look(self) -> list[Holding]:
-        """Hold the oldest of everything in the store against its bound."""
-        files = None if self._where is None else files_of(self._where)
-        return verify_store(self._store, self._now_ms(), files)
 
 
 def sinks_of(settings: Settings, policy: Policy) -> dict[str, str]:

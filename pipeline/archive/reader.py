@@ -15,6 +15,7 @@ from pipeline.client import (
     TopicPartition,
 )
 from pipeline.recovery.reading import log_ranges
+from pipeline.store.tags import to_metadata
 from pipeline.worker.offsets import Start, choose_start
 
 
@@ -43,9 +44,13 @@ class Reader:
         self._partitions = dict(partitions)
         self.places: list[TopicPartition] = []
         self.committed: dict[TopicPartition, int] = {}
+        self._tag = ""
 
-    async def begin(self) -> tuple[dict[TopicPartition, Start], dict[TopicPartition, int]]:
+    async def begin(self, tag: str) -> tuple[dict[TopicPartition, Start], dict[TopicPartition, int]]:
         """Find where to begin in every partition, and commit that: a group that forgets would read all again.
+
+        Args:
+            tag: of the store, said with all offsets from now on.
 
         Returns:
             Where each begins, and where each ends now.
@@ -63,7 +68,7 @@ class Reader:
         }
         for at, start in starts.items():
             self._consumer.seek(at, start.offset)
-        self.committed = {}
+        self.committed, self._tag = {}, tag
         await self.commit({(at.topic, at.partition): start.offset for at, start in starts.items()})
         return starts, {at: log_end for at, (_, log_end) in ranges.items()}
 
@@ -93,8 +98,18 @@ class Reader:
             KafkaError: they may not be committed.
         """
         offsets = {TopicPartition(*at): end for at, end in ends.items()}
-        await self._consumer.commit({at: OffsetAndMetadata(end, "") for at, end in offsets.items()})
+        await self._consumer.commit({at: OffsetAndMetadata(end, to_metadata(self._tag)) for at, end in offsets.items()})
         self.committed |= offsets
+
+    async def say(self, tag: str) -> None:
+        """Say another tag, with all that is committed: whoever waits for the archive hears it of idle partitions too.
+
+        Raises:
+            KafkaError: they may not be committed.
+        """
+        if tag != self._tag:
+            self._tag = tag
+            await self.commit({(at.topic, at.partition): end for at, end in self.committed.items()})
 
     async def has_reached(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Tell whether all before some ends was handed out; gaps at the end of a log count as read."""

@@ -1,7 +1,5 @@
 """``lethe rescrub`` and ``purge``: content that should not be as it is, redacted by today's policy or deleted."""
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +13,9 @@ from pipeline.cli.subjects import StoreOption
 from pipeline.errors import ConfigError
 from pipeline.keys.signingfile import load_signer
 from pipeline.receipts.files import load_receipt, save_receipt
-from pipeline.receipts.model import Receipt, Status
+from pipeline.receipts.model import Status
 from pipeline.rights.patience import wait_until
-from pipeline.rights.purge import Purger, begin_purge
+from pipeline.rights.purge import Purger, begin_purge, deleted_by, foretell_purge, record_purge
 from pipeline.rights.receipt import confirm
 from pipeline.rights.rescrub import Rescrubbed, Rescrubber
 from pipeline.store.reading import Selection
@@ -126,22 +124,18 @@ def _purge(act: Acting, purger: Purger, what: tuple[str, str, str], path: Path, 
     if known is not None and known.pseudonym != begun.pseudonym:
         raise ConfigError(f"{path} is about something else: give another file")
     begun = known or begun
-    save_receipt(path, begun, signer)
     if begun.status is Status.COMPLETE:
         return begun.status
-    deleted = purger.purge(selection, edge.now_ms())
-    act.tally.counts["content"] = deleted
-    begun = _counted(begun, {"deleted": deleted})
+    before = deleted_by(begun)
+    begun = foretell_purge(begun, sum(purger.count(selection).values()))
+    save_receipt(path, begun, signer)
+    begun = record_purge(begun, purger.purge(selection, edge.now_ms()))
+    act.tally.counts["content"] = deleted_by(begun) - before  # what a killed try did is on no other entry
     save_receipt(path, begun, signer)
     if wait_until(purger.finish, wait_s):
         begun = confirm(begun, edge.now_ms())
         save_receipt(path, begun, signer)
     return begun.status
-
-
-def _counted(receipt: Receipt, counts: Mapping[str, int]) -> Receipt:
-    (place,) = receipt.places
-    return replace(receipt, places=(place.plus(counts),))
 
 
 def _selection(since: str, until: str, entity_type: str, now_ms: int) -> Selection:

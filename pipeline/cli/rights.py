@@ -94,6 +94,8 @@ def erase_command(
             begun = steps.through_topics(begun, barrier)
         if step_of(begun) in {Step.STORE, Step.BYTES}:
             with act.opened() as eraser:
+                if barrier is not None:
+                    steps.check_store(begun, barrier, eraser.store)
                 begun, erased = steps.in_store(begun, named, eraser)
             act.tally.counts.update(erased._asdict())
     typer.echo(f"{begun.status}: {receipt}")

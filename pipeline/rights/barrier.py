@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from pipeline.applied import decode_applied, reader_of
 from pipeline.brokers import Brokers
-from pipeline.client import NoOffsetForPartitionError, TopicPartition, producing, reading
+from pipeline.client import NoOffsetForPartitionError, TopicPartition, committed_by, producing, reading
 from pipeline.errors import ConfigError, SinkUnavailable
 from pipeline.policy.model import RecordSchema
 from pipeline.recovery.reading import PATIENCE_S, log_ranges
 from pipeline.rights.receipt import BEHIND, Ends, Mark, Waited
+from pipeline.store.tags import from_metadata
 from pipeline.topics.admin import TopicAdmin
 from pipeline.topics.live import CHECK_INTERVAL, longest_ms
 
@@ -211,10 +212,11 @@ class Barrier:
             while True:
                 begins = await consumer.beginning_offsets(list(wanted))
                 # What a topic does not hold any more is not waited for: retention took it, and it is nowhere.
-                done = {at: max(begins[at], await consumer.committed(at) or 0) for at in wanted}
+                said = await committed_by(consumer, wanted)
+                done = begins | {at: max(begins[at], one.offset) for at, one in said.items()}
                 left = sum(max(0, end - done[at]) for at, end in wanted.items())
                 if not left or time.monotonic() >= until_s:
-                    return Waited(left)
+                    return Waited(left, tags=frozenset(from_metadata(one.metadata) for one in said.values()))
                 await asyncio.sleep(_POLL_MS / 1000)
 
     def _run(self, work: Coroutine[Any, Any, T], wait_s: float = 0.0) -> T:

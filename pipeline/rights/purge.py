@@ -8,7 +8,7 @@ from pipeline.coarsen import format_timestamp
 from pipeline.keys.keyring import Keyring
 from pipeline.policy.load import Policy
 from pipeline.receipts.model import Place, Receipt
-from pipeline.rights.receipt import CONTENT
+from pipeline.rights.receipt import CONTENT, DELETED, about_to, done
 from pipeline.store.client import Store
 from pipeline.store.ddl import Table
 from pipeline.store.erasure import (
@@ -43,6 +43,24 @@ def begin_purge(selection: Selection, keys: Keyring, now_ms: int, policy: Policy
         policy_digest=policy.digest,
         places=(Place(name, {}),),
     )
+
+
+def foretell_purge(receipt: Receipt, count: int) -> Receipt:
+    """Return the receipt with how many records are about to go: after a crash nothing else knows how many they were."""
+    (place,) = receipt.places
+    return receipt.with_place(about_to(place, count))
+
+
+def record_purge(receipt: Receipt, deleted: int) -> Receipt:
+    """Return the receipt with what was deleted this time, added to what it says already, and no less than was begun."""
+    (place,) = receipt.places
+    return receipt.with_place(done(place, DELETED, deleted))
+
+
+def deleted_by(receipt: Receipt) -> int:
+    """Return how many records a receipt says are gone."""
+    (place,) = receipt.places
+    return place.counts.get(DELETED, 0)
 
 
 class Purger:

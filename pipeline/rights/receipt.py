@@ -16,8 +16,9 @@ CONTROL, RAW = "topic:control", "topic:raw"
 BEHIND = ("content", "operational")
 """The sinks whose topics an archive reads, and which hold what was made before an erasure."""
 _TOPICS = {name: f"topic:{name}" for name in BEHIND}
-_PARTITION, _OFFSET, _END, _BEGUN, _DELETED = "partition", "offset", "end_offset.", "begun", "deleted"
-_DONE = {Operational.UNLINK: "unlinked", Operational.DELETE: _DELETED, Operational.KEEP: "kept"}
+DELETED = "deleted"
+_PARTITION, _OFFSET, _END, _BEGUN = "partition", "offset", "end_offset.", "begun"
+_DONE = {Operational.UNLINK: "unlinked", Operational.DELETE: DELETED, Operational.KEEP: "kept"}
 _MADE = "what was made before: time alone removes it from a topic, and the store"
 _WHY = {
     CONTROL: "the entry itself, a pseudonym: it keeps out what comes again",
@@ -42,10 +43,12 @@ class Waited(NamedTuple):
     Attributes:
         left: how many workers, or records, are still waited for; 0 is the end.
         members: how many workers there are.
+        tags: what offsets say of the archive's store, "" where they say nothing.
     """
 
     left: int
     members: int = 0
+    tags: frozenset[str] = frozenset()
 
 
 class Step(StrEnum):
@@ -179,22 +182,31 @@ def foretell(receipt: Receipt, found: Erased) -> Receipt:
     What was begun before and is found again is one and the same.
     """
     for name, count in ((CONTENT, found.content), (OPERATIONAL, found.operational)):
-        place = _get(receipt, name)
-        counts = {**place.counts, _BEGUN: max(count, place.counts.get(_BEGUN, 0))}
-        receipt = receipt.with_place(replace(place, counts=counts))
+        receipt = receipt.with_place(about_to(_get(receipt, name), count))
     return receipt
+
+
+def about_to(place: Place, count: int) -> Place:
+    """Return a place with how much is about to be done there, or was the last time, if that was more."""
+    return replace(place, counts={**place.counts, _BEGUN: max(count, place.counts.get(_BEGUN, 0))})
+
+
+def done(place: Place, name: str, count: int) -> Place:
+    """Return a place with what was done there, at least as much as was begun."""
+    before = {known: one for known, one in place.counts.items() if known != _BEGUN}
+    return replace(place, counts=before).plus({name: max(count, place.counts.get(_BEGUN, 0))})
 
 
 def record(receipt: Receipt, erased: Erased, operational: Operational, policy: Policy) -> Receipt:
     """Return the receipt with what was done in the store this time, added to what it says already."""
-    content = _done(_get(receipt, CONTENT), _DELETED, erased.content)
+    content = done(_get(receipt, CONTENT), DELETED, erased.content)
     receipt = receipt.with_place(content)
     if operational is Operational.KEEP:
         held = f"legal hold {receipt.legal_hold}" if receipt.legal_hold else "kept as asked for"
         until_ms = receipt.requested_ms + policy.sinks["operational"].retention_ms
         place = Place(OPERATIONAL, {"kept": erased.requests}, {"rows": erased.requests}, held, until_ms)
     else:
-        place = _done(_get(receipt, OPERATIONAL), _DONE[operational], erased.operational)
+        place = done(_get(receipt, OPERATIONAL), _DONE[operational], erased.operational)
     receipt = receipt.with_place(place)
     if erased.days:  # their lines are gone, and come back without the subject when the days are built anew
         receipt = receipt.with_place(_get(receipt, AGGREGATES).plus({"days": erased.days}))
@@ -231,13 +243,7 @@ def step_of(receipt: Receipt) -> Step:
         if _get(receipt, _TOPICS["content"]).confirmed_ms is None:
             return Step.ARCHIVE
     counts = _get(receipt, CONTENT).counts
-    return Step.BYTES if _DELETED in counts and _BEGUN not in counts else Step.STORE
-
-
-def _done(place: Place, done: str, count: int) -> Place:
-    """Return a place with what was done there, at least as much as was begun."""
-    before = {name: one for name, one in place.counts.items() if name != _BEGUN}
-    return replace(place, counts=before).plus({done: max(count, place.counts.get(_BEGUN, 0))})
+    return Step.BYTES if DELETED in counts and _BEGUN not in counts else Step.STORE
 
 
 def _remaining(place: Place, counts: Mapping[str, int]) -> Place:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.coarsen import format_timestamp
+from pipeline.errors import ConfigError
 from pipeline.policy.load import Policy
 from pipeline.receipts.model import Receipt
 from pipeline.rights.erase import Erased, Named, Operational, StoreEraser
@@ -30,13 +31,21 @@ from pipeline.rights.receipt import (
     record,
     step_of,
 )
+from pipeline.store.client import Store
 from pipeline.store.entries import add_entry, ensure_entries
+from pipeline.store.tags import has_tags
 from pipeline.suppress import ControlRecord, encode_entry
 
 if TYPE_CHECKING:  # Kafka's clients take a while to import, and an erasure from a store alone needs none
     from pipeline.rights.barrier import Barrier
 
 NOBODY = "no worker is a member of the group {}; one that joins applies it first"
+UNSAID = "no archive has said which store it writes into (one of an older version does not): {} is taken for its"
+OTHER = (
+    "{} is not the store that the archive writes into (group {}-archive), or is an older copy of it: LETHE_STORE must "
+    "be the archive's. Nothing was taken out of it, and the receipt waits. If it is that store, restored, or a replica "
+    "that is behind, start the archive again, and do the same again"
+)
 WAITS_FOR = {
     Step.PUBLISH: "its entry is to be published on the control topic",
     Step.WORKERS: "workers are to apply it",
@@ -114,6 +123,19 @@ class Steps:
             self.tell(f"the archive has {waited.left:,} records before it that were made before: does it run?")
             return receipt
         return self._saved(archived(receipt, self.now_ms()))
+
+    def check_store(self, receipt: Receipt, barrier: "Barrier", store: Store) -> None:
+        """See that a store is the archive's: what is taken out of another one stays where it is.
+
+        Raises:
+            ConfigError: it lacks a tag that the archive has said.
+            SinkUnavailable: Kafka or the store is not there.
+        """
+        tags = barrier.wait_for_archive(ends_of(receipt, *BEHIND) or {}, 0).tags  # said first: the store had it before
+        if not has_tags(store, tags - {""}):
+            raise ConfigError(OTHER.format(store.label, barrier.group))
+        if "" in (tags or {""}):
+            self.tell(UNSAID.format(store.label))
 
     def in_store(self, receipt: Receipt, named: Named, eraser: StoreEraser) -> tuple[Receipt, Erased]:
         """Take a subject out of a store; return the receipt, complete when the bytes are gone, and what was found.
