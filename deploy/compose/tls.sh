@@ -35,7 +35,7 @@ PROPERTIES
 for login in worker archive gateway; do
   password=$(openssl rand -hex 24)
   printf '%s\n' "$password" > "$login/password"
-  printf 'SCRAM-SHA-512=[password=%s]\n' "$password" > "kafka/$login.scram.properties"
+  printf 'SCRAM-SHA-512=password=%s\n' "$password" > "kafka/$login.scram.properties"
   cp authority/ca.pem "$login/ca.pem"
 done
 cp authority/ca.pem kafka/ca.pem
