@@ -16,6 +16,7 @@ CHART = Path(__file__).with_name("lethe")
 GOOD = "ci/server-values.yaml"
 VERSIONS = ("1.27", "1.30")
 """Of Kubernetes: the oldest that the chart names, and the newest whose schemas the validator has."""
+CLUSTER = ("--kube-version", f"{VERSIONS[-1]}.0")
 OPERATORS = "monitoring.coreos.com/v1"
 """Resources of the operator of Prometheus have no schema here."""
 REFUSED = (
@@ -36,20 +37,20 @@ def run(*call: str, good: bool = True) -> str:
     """Run a program that is to succeed, or to fail; return what it printed."""
     done = subprocess.run(call, capture_output=True, text=True, check=False)  # noqa: S603 - what make was given
     if (done.returncode == 0) is not good:
-        sys.exit(f"{' '.join(call)}: ended with {done.returncode}\n{done.stdout}{done.stderr}")
+        sys.exit(f"{' '.join(call)}: ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr}")
     return done.stdout
 
 
 def rendered(helm: str, values: Path) -> list[dict[str, Any]]:
     """Return what the chart makes of values."""
-    text = run(helm, "template", "lethe", str(CHART), "--values", str(values))
+    text = run(helm, "template", "lethe", str(CHART), "--values", str(values), *CLUSTER)
     return [one for one in yaml.safe_load_all(text) if one]
 
 
 def check(tools: Sequence[str], values: Path, folder: Path) -> None:
     """Lint the chart with values, and validate what it makes of them."""
     helm, validate, promtool = tools
-    run(helm, "lint", "--strict", "--quiet", str(CHART), "--values", str(values))
+    run(helm, "lint", "--strict", "--quiet", str(CHART), "--values", str(values), *CLUSTER)
     made = rendered(helm, values)
     file = folder / values.name
     file.write_text(yaml.safe_dump_all([one for one in made if one["apiVersion"] != OPERATORS]), "utf-8")
@@ -71,7 +72,7 @@ def main() -> None:
     for path in sorted((CHART.parents[1] / "kubernetes").glob("*.yaml")):
         run(validate, "--version", VERSIONS[-1], str(path))
     for wrong in REFUSED:
-        run(helm, "template", "lethe", str(CHART), "--values", str(CHART / GOOD), "--set", wrong, good=False)
+        run(helm, "template", "lethe", str(CHART), "--values", str(CHART / GOOD), "--set", wrong, *CLUSTER, good=False)
     print(f"{len(REFUSED)} wrong values are refused")
 
 
