@@ -232,7 +232,7 @@ def test_compose_has_a_way_to_each_file_that_it_mounts() -> None:
     """What is mounted from this tree is there, but for what tls.sh makes."""
     paths = {v.split(":")[0] for s in services().values() for v in s.get("volumes", ()) if v.startswith("./")}
     assert {one for one in paths if not (ROOT / one).exists()} == {
-        f"./deploy/compose/tls/{role}" for role in ("kafka", "admin", "worker", "archive", "gateway")
+        f"./deploy/compose/tls/{role}" for role in ("kafka", "admin", "worker", "archive", "operator")
     }
 
 
@@ -243,7 +243,7 @@ def test_what_tls_sh_makes_is_for_its_reader_alone(tmp_path: Path) -> None:
     assert subprocess.run([script, out], check=False, capture_output=True).returncode == 0  # noqa: S603 - our own
     files = [path for path in out.rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
-    passwords = {(out / login / "password").read_text("utf-8") for login in ("worker", "archive", "gateway")}
+    passwords = {(out / login / "password").read_text("utf-8") for login in ("worker", "archive", "operator")}
     assert len(passwords) == 3
     again = subprocess.run([script, out], check=False, capture_output=True)  # noqa: S603 - as above
     assert again.returncode == 2

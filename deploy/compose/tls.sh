@@ -9,7 +9,7 @@ owners=${OWNERS:-1000 10001} # of the image's Kafka, and of lethe; "$(id -u) $(i
 read -r kafka lethe <<< "$owners"
 mkdir "$out" || { echo "$out is there already: remove it to make everything anew" >&2; exit 2; }
 cd "$out"
-mkdir authority kafka admin worker archive gateway
+mkdir authority kafka admin worker archive operator
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj "/CN=lethe compose authority" \
   -keyout authority/ca.key.pem -out authority/ca.pem 2> /dev/null
@@ -32,7 +32,7 @@ ssl.truststore.type=PEM
 ssl.truststore.location=/tls/ca.pem
 PROPERTIES
 
-for login in worker archive gateway; do
+for login in worker archive operator; do
   password=$(openssl rand -hex 24)
   printf '%s\n' "$password" > "$login/password"
   printf 'SCRAM-SHA-512=password=%s\n' "$password" > "kafka/$login.scram.properties"
@@ -41,5 +41,5 @@ done
 cp authority/ca.pem kafka/ca.pem
 cp authority/ca.pem admin/ca.pem
 chown -R "$kafka" kafka
-chown -R "$lethe" admin worker archive gateway
+chown -R "$lethe" admin worker archive operator
 chmod 0711 .
