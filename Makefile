@@ -36,11 +36,13 @@ adversarial: $(STAMP)
 fuzz: $(STAMP)
 	$(V)/python tests/fuzz.py $(ARGS)
 
-# Alert rules, checked and shown to fire, with promtool: Debian has it in its package prometheus.
+# Alert rules, checked and shown to fire, and the dashboard's queries, with promtool: Debian has it in its package
+# prometheus.
 test-deploy:
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus"; exit 1; }
 	promtool check rules deploy/prometheus/lethe.rules.yml
 	promtool test rules deploy/prometheus/lethe.rules.test.yml
+	mkdir -p build && $(PYTHON) deploy/grafana/dashboard.py --rules > build/panels.yml && promtool check rules build/panels.yml
 
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)
