@@ -7,7 +7,7 @@ BENCH_STAMP := .venv-bench/.installed
 SUPPLY := .venv-supply/bin
 SUPPLY_STAMP := .venv-supply/.installed
 
-.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz
+.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz alerts
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -47,6 +47,11 @@ test-deploy:
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)
 	$(V)/python tests/differential.py $(ARGS)
+
+# Alerts in a real Prometheus: a worker is killed, its detector broken, the broker's disk filled. As root: it mounts a small
+# tmpfs. ARGS="--picture docs/images/prometheus.png" takes one, with chromium.
+alerts: $(STAMP)
+	$(V)/python tests/alerts_run.py $(ARGS)
 
 # lethe's worker beside other stream processors, on a real broker. ARGS="--only core --rounds 1"
 bench-worker: $(STAMP) $(BENCH_STAMP)

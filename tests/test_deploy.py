@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from alerts_run import scaled
 from docs_parts import all_commands
 from test_architecture import ROOT
 from test_docs import section
@@ -90,6 +91,23 @@ def unknown_of(expr: str) -> set[str]:
         missing |= set(re.findall(r"(\w+)[=!]", re.sub(r'"[^"]*"', "", matchers))) - series().get(name, set())
     labels = set.union(*(series().get(name, set()) for name in names))
     return missing | set(re.findall(r"\w+", " ".join(re.findall(r"\b(?:by|on) \((.*?)\)", expr)))) - labels
+
+
+def test_the_run_s_rules_are_the_same_only_faster() -> None:
+    """Of a scaled file every ``for``, range and offset is divided, and nothing else is touched, thresholds neither."""
+    given = {
+        "groups": [
+            {"rules": [{"expr": "rate(a_1h[10m]) > avg_over_time(b[3d] offset 2h) + 86400", "for": "5m"}]},
+            {"rules": [{"expr": "time() - c > 15", "labels": {"severity": "5m"}}]},
+        ]
+    }
+    wanted = "rate(a_1h[5000ms]) > avg_over_time(b[2160000ms] offset 60000ms) + 86400"
+    found = yaml.safe_load(scaled(yaml.safe_dump(given), 120))
+    assert found["groups"][0]["rules"] == [{"expr": wanted, "for": "2500ms"}]
+    assert found["groups"][1] == given["groups"][1]
+    whole = yaml.safe_load(scaled(RULES.read_text("utf-8"), 1))
+    texts = [rule["expr"] for group in whole["groups"] for rule in group["rules"]]
+    assert not any(re.search(r"(\[|offset )\d+[smhd]\b", text) for text in texts)
 
 
 def panels() -> list[dict[str, Any]]:
