@@ -35,6 +35,7 @@ RULES = ROOT / "deploy" / "prometheus" / "lethe.rules.yml"
 DIVISOR = 120.0
 """Two hours become a minute, five minutes two and a half seconds."""
 RATE = 60
+"""Events a second."""
 DISK = "400m"
 BROKEN = "EMAIL_ADDRESS"
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -183,12 +184,12 @@ class Run:
 
 
 def broken_schemas(folder: Path) -> Path:
-    """Return a copy of the policy in which one type is not looked for: what a careless deployment looks like."""
+    """Return a copy of the policy whose allow-list takes every address for nobody's: one careless regular expression."""
     shutil.copytree(ROOT / "schemas", folder)
-    table = folder / "detection" / "entities.json"
-    entities = json.loads(table.read_text("utf-8"))
-    entities["entities"][BROKEN]["enabled"] = False
-    table.write_text(json.dumps(entities), "utf-8")
+    table = folder / "detection" / "allow.json"
+    allowed = json.loads(table.read_text("utf-8"))
+    allowed["lists"]["example_domains"] |= {"enabled": True, "regex": "(?i).+@.+"}
+    table.write_text(json.dumps(allowed), "utf-8")
     return folder
 
 
@@ -206,8 +207,7 @@ def play(run: Run, folder: Path, bench: Bench) -> None:
             run.say("a worker again")
             run.quiet(20.0)
             schemas = broken_schemas(folder / "schemas")
-            bench.lethe("scan", stdin='{"id": "1", "text": ""}\n', LETHE_SCHEMAS=str(schemas))  # compiles, once
-            run.say(f"another worker in its place, whose policy does not look for {BROKEN}")
+            run.say(f"another worker in its place, whose policy leaves every {BROKEN}")
             worker.stop()
             worker.process = run.worker(LETHE_SCHEMAS=str(schemas)).process
             run.quiet(5.0)

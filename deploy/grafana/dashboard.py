@@ -110,7 +110,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Beside what is usual",
             "percentunit",
             (("lethe:redactions:per_content2h / lethe:redactions:per_content3d", "{{entity}}"),),
-            "1: as in the three days before. Alerts below a quarter and above four, of types that are not rare.",
+            "1: as in the three days before. Alerts below a half and above four, of types that are not rare.",
         ),
         Panel("Content", "reqps", ((f"sum by (outcome) (rate(lethe_content_total[{WINDOW}]))", "{{outcome}}"),)),
         Panel("Undeclared fields per event", "short", (("lethe:unknown_fields:per_event10m", "dropped"),)),
