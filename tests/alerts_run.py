@@ -43,9 +43,8 @@ _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = r"(\d+)(ms|s|m|h|d)"
 GRAPHS = (
     "sum by (fate) (rate(lethe_events_total[10s]))",
-    'lethe:redactions:per_content2h{entity=~"EMAIL_ADDRESS|PERSON|PHONE_NUMBER|API_KEY"}',
+    'lethe:redactions:per_content2h{entity=~"EMAIL_ADDRESS|PERSON|PHONE_NUMBER"}',
     "sum(lethe_lag_records)",
-    'count by (alertname) (ALERTS{alertstate="firing"})',
 )
 
 
@@ -262,7 +261,7 @@ def picture(prometheus: Prometheus, path: Path) -> None:
         f"g{number}.expr={urllib.parse.quote(expr)}&g{number}.tab=0&g{number}.range_input=10m"
         for number, expr in enumerate(GRAPHS)
     ]
-    call = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,2600"]
+    call = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,2244"]
     address = f"http://{prometheus.address}/classic/graph?{'&'.join(parts)}"
     subprocess.run(  # noqa: S603 - the system's
         [*call, "--virtual-time-budget=20000", f"--screenshot={path}", address],
