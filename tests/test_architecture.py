@@ -63,7 +63,7 @@ DOORS = {
     "stdnum": {"pipeline.detect.checksums"},
     "faker": {"pipeline.detect.gazetteer"},
     "aiokafka": {"pipeline.client", "pipeline.knock"},
-    "cryptography": {"pipeline.keys.cipher", "pipeline.keys.envelope", "pipeline.keys.signing"},
+    "cryptography": {f"pipeline.keys.{name}" for name in ("certificates", "cipher", "envelope", "signing")},
     "faust": {f"pipeline.worker.{name}" for name in ("agent", "client_thread", "fetcher", "producer", "transport")},
     "kafka": {"pipeline.topics.admin", "pipeline.topics.aclclient"},
     "uvloop": {"pipeline.worker.process"},

@@ -131,6 +131,20 @@ def test_a_worker_s_closed_labels_start_at_zero() -> None:
     assert [line for line in expected if line not in lines] == []
 
 
+def test_keys_say_from_when_to_when_they_go() -> None:
+    """The oldest and the newest day of each kind, the newest epoch; a kind that has no day any more has no series."""
+    metrics = WorkerMetrics()
+    metrics.keys_loaded(5000, 1000, {"ip": [2000, 3000, 4000], "seal": [2000]})
+    metrics.keys_loaded(9000, 1000, {"ip": [3000, 4000], "seal": []})
+    keys = {name: value for name, value in _samples(metrics).items() if "_keys_" in name[0]}
+    assert keys == {
+        ("lethe_keys_loaded_timestamp_seconds", ""): 9,
+        ("lethe_keys_epoch_timestamp_seconds", ""): 1,
+        ("lethe_keys_oldest_day_timestamp_seconds", "ip"): 3,
+        ("lethe_keys_newest_day_timestamp_seconds", "ip"): 4,
+    }
+
+
 def test_a_slice_is_counted_whole() -> None:
     """Events, bytes, models, records by sink, size and ages of one slice; a sink without records has no rise."""
     metrics, tally = WorkerMetrics(), Tally(bytes_read=4096)

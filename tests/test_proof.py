@@ -94,8 +94,13 @@ def test_what_a_detector_missed_and_what_was_planted_are_found(lethe: Lethe) -> 
     stored(lethe, "nothing", f"write to {LEFT}")
     canary = {"request_id": f"req_{1:032x}", "kind": "email", "pointer": "/request", "value": LEFT, "expect": "absent"}
     Path("manifest.jsonl").write_text(json.dumps(canary) + "\n")
-    code, checks = audited(lethe, "--no-topics", "--canaries", "manifest.jsonl")
+    code, checks = audited(lethe, "--no-topics", "--canaries", "manifest.jsonl", "--textfile", "audit.prom")
     assert code == 1
+    gauges = Path("audit.prom").read_text()
+    assert 'lethe_audit_verdict{check="canaries",clause="§5"} 3.0' in gauges
+    assert 'lethe_audit_found{check="identifiers: content in store",clause="§5"} 1.0' in gauges
+    assert 'lethe_audit_verdict{check="schema: content in store",clause="§5"} 0.0' in gauges
+    assert LEFT not in gauges
     assert checks["identifiers: content in store"]["found"] == {"EMAIL_ADDRESS": 1}
     assert checks["canaries"]["found"] == {"email in content in store": 1}
     assert checks["schema: content in store"]["verdict"] == "holds"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import signal
 import socket
 import ssl
@@ -24,6 +25,7 @@ from pipeline.brokers import Brokers, Hidden, Security
 from pipeline.client import producing, reading
 from pipeline.config import load_settings
 from pipeline.topics.admin import TopicAdmin
+from pipeline.worker.expiry import CertificateMetrics
 
 CANARY = "zq-canary-word-zq"
 PATIENCE_S = 30.0
@@ -270,6 +272,25 @@ def test_the_password_is_in_no_debug_log_of_a_client_that_works(
     asyncio.run(connect())
     assert "sasl_plain_password" in caplog.text
     assert brokers.password not in caplog.text
+
+
+def test_certificates_are_seen_before_they_expire(secure_broker: SecureCluster, tmp_path: Path) -> None:
+    """Those of the files and the broker's own, in epoch seconds; in plaintext there is none, and nothing fails.
+
+    An authority that has expired beside one that has not is no alarm. A broker that is away leaves what was seen last.
+    """
+    pair, metrics = secure_broker.authority.sign("client", usage="client", days=5), CertificateMetrics()
+    both, old = tmp_path / "both.pem", secure_broker.authority.sign("old", days=-1)
+    both.write_bytes(old.certificate.read_bytes() + secure_broker.authority.certificate.read_bytes())
+    known = by_certificate(secure_broker, pair) | {"LETHE_TLS_CA": str(both)}
+    now_s, day_s = time.time(), 86_400
+    metrics.look(Brokers("127.0.0.1:1"), now_s)
+    assert "certificate=" not in metrics.render().decode()
+    metrics.look(load_settings(known).reach(), now_s)
+    metrics.look(load_settings(known | {"LETHE_BROKERS": "127.0.0.1:1"}).reach(), now_s)
+    found = re.findall(r'_seconds{certificate="(\w+)"} (\S+)', metrics.render().decode())
+    days = {kind: round((float(ends) - now_s) / day_s, 1) for kind, ends in found}
+    assert days == {"client": 5.0, "ca": 1.0, "broker": 1.0}
 
 
 def allow(cluster: SecureCluster, user: str, kind: ResourceType, name: str, *operations: ACLOperation) -> None:

@@ -324,6 +324,8 @@ def test_several_processes_answer_as_one(bench: Bench) -> None:
         assert metric(port, "lethe_rejections_total", reason="not_json") == 1
         assert metric(port, "lethe_partitions") == 2
         assert metric(port, "lethe_workers_up") == 2
+        newest = metric(port, "lethe_keys_newest_day_timestamp_seconds", keys="seal", worker="0") * 1000
+        assert 2 <= (newest - now_ms()) / 86_400_000 + 1 <= 3
         assert group.stop() == 0
     assert "kari@shop" not in text
     assert len(content_ids(bench)) == 200

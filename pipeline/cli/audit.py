@@ -15,10 +15,11 @@ from rich.console import Console
 from pipeline.audit.chain import Chain
 from pipeline.audit.verify import verify_folder
 from pipeline.cli import edge
+from pipeline.cli.metrics_file import check_metrics_path, write_metrics
 from pipeline.cli.policy import EventOption, SchemasOption
 from pipeline.cli.privilege import signer_of
 from pipeline.cli.report import make_table, show_table
-from pipeline.cli.retention import EXIT_CODES, JsonOption, StoreOption, holdings_of
+from pipeline.cli.retention import EXIT_CODES, JsonOption, StoreOption, TextfileOption, holdings_of
 from pipeline.cli.topics import AdmissionOption, AssumeOption
 from pipeline.config import Settings
 from pipeline.errors import ConfigError, PipelineError, PolicyError
@@ -26,6 +27,7 @@ from pipeline.policy.files import default_schemas_dir, read_policy_files
 from pipeline.policy.lint import lint
 from pipeline.policy.load import Policy
 from pipeline.proof.examine import Examiner
+from pipeline.proof.metrics import AuditMetrics
 from pipeline.proof.report import Check, judged, of_holdings, worst
 from pipeline.proof.witness import FILE, Witness
 from pipeline.retention import Verdict
@@ -55,12 +57,14 @@ def audit_command(
     event: EventOption = "",
     admission: AdmissionOption = "",
     assume: AssumeOption = None,
+    textfile: TextfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Prove the policy over live sinks: schemas, identifiers, canaries, retention, the audit log; shows no content.
 
     Exits with 1 when a promise is broken, with 2 when something could not be looked at.
     """
+    check_metrics_path("--textfile", textfile)
     settings = edge.settings({"schemas": schemas, "event_schema": event, "store": store})
     policy = edge.policy_of(settings)
     planted = None if canaries is None else _manifest(canaries)
@@ -79,7 +83,8 @@ def audit_command(
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _show(edge.console(), checks)
-    raise typer.Exit(EXIT_CODES[worst(checks)])
+    written = textfile is None or write_metrics("--textfile", textfile, AuditMetrics(checks, edge.now_ms()))
+    raise typer.Exit(max(EXIT_CODES[worst(checks)], 0 if written else 2))
 
 
 def _tried(clause: str, name: str, look: Callable[[], None]) -> list[Check]:

@@ -17,9 +17,11 @@ import uvloop
 from pipeline.anonymize import Core
 from pipeline.brokers import Brokers
 from pipeline.client import KafkaError
+from pipeline.coarsen import begin_ms
 from pipeline.config import Settings
 from pipeline.errors import PipelineError, SinkUnavailable
 from pipeline.keys.keyring import Keyring
+from pipeline.keys.sealfile import days_of
 from pipeline.keys.watch import FileWatch, KeyWatch
 from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import Policy
@@ -74,8 +76,9 @@ class Job:
 class LiveCore:
     """The core as it is now: made anew when a file of keys changes."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, metrics: WorkerMetrics | None = None) -> None:
         settings = job.settings
+        self._settings, self._now_ms, self._metrics = settings, job.now_ms, metrics
         self._make_core = job.make_core
         self._keys = KeyWatch(Path(settings.keys))
         # What is not sealed needs no keys; the key file then stands for theirs.
@@ -95,7 +98,16 @@ class LiveCore:
         return any(changed)
 
     def _made(self) -> Core:
+        if self._metrics is not None:
+            self._tell(self._metrics)
         return self._make_core(self._keys.keys, self._seals.keys, self._envelopes.keys)
+
+    def _tell(self, metrics: WorkerMetrics) -> None:
+        days = {"ip": sorted(self._keys.keys.day_keys)}
+        if self._settings.seal:
+            days["seal"] = days_of(Path(self._settings.keyring))
+        begins = {kind: [begin_ms(day) or 0 for day in names] for kind, names in days.items()}
+        metrics.keys_loaded(self._now_ms(), self._keys.keys.epochs[-1].valid_from_ms, begins)
 
 
 def topics_of(settings: Settings, policy: Policy) -> dict[str, str]:
@@ -127,7 +139,8 @@ def serve(job: Job) -> None:
     """
     settings, policy, brokers = job.settings, job.policy, job.brokers
     topics = ready_topics(settings, policy, brokers)
-    live, metrics, vitals = LiveCore(job), WorkerMetrics(), Vitals(time.monotonic)
+    metrics, vitals = WorkerMetrics(), Vitals(time.monotonic)
+    live = LiveCore(job, metrics)
     listen_to_libraries()
     with _private_folder() as (datadir, tidy):
 

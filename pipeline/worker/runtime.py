@@ -45,7 +45,6 @@ async def run_worker(parts: Parts, transform: Transform | None = None) -> None:
     models = parts.policy.catalogues.get("models")
     known = frozenset(models.mapping.values()) if models else frozenset()
     parts.metrics.describe_policy(parts.policy.version, parts.policy.digest, bounds, known)
-    parts.metrics.keys_age.set(parts.now_ms() / 1000)
     schema = parts.policy.control
     async with reading(parts.brokers, fetch_bytes_max=CONTROL_FETCH_BYTES) as consumer:
         control = ControlReader(
@@ -197,7 +196,6 @@ class _Runtime:
             parts.vitals.tick()
             parts.metrics.suppressed.set(self._control.entries)
             if parts.reload():
-                parts.metrics.keys_age.set(parts.now_ms() / 1000)
                 parts.log("keys have changed and are in force")
             await asyncio.sleep(LOOK_S)
 

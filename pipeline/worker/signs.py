@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from pipeline.config import Settings
 from pipeline.metrics import CONTENT_TYPE
+from pipeline.worker.expiry import CertificateMetrics, watching_certificates
 from pipeline.worker.health import Address, HealthServer, Page, worker_pages
 from pipeline.worker.vitals import Vitals
 from pipeline.worker.watchdog import Watchdog
@@ -31,16 +32,17 @@ def signs_of_life(
         settings: say how long a sign of life may be away, and how long draining may take.
         address: where to listen, None for nowhere.
         vitals: what the event loop says about itself.
-        render: returns the metrics.
+        render: returns the metrics; those of certificates come beside them.
         end: ends the process for a reason.
         log: writes a line for operators.
 
     Raises:
         ConfigError: it cannot listen there.
     """
+    certificates = CertificateMetrics()
 
     def page() -> tuple[int, str, bytes]:
-        return HTTPStatus.OK, CONTENT_TYPE, render()
+        return HTTPStatus.OK, CONTENT_TYPE, render() + certificates.render()
 
     watchdog = Watchdog(
         vitals.snapshot,
@@ -49,7 +51,10 @@ def signs_of_life(
         grace_s=settings.grace_s,
     )
     try:
-        with _server(address, worker_pages(vitals.snapshot, settings.stuck_s, page), log):
+        with (
+            watching_certificates(settings.reach, certificates),
+            _server(address, worker_pages(vitals.snapshot, settings.stuck_s, page), log),
+        ):
             yield
     finally:
         watchdog.close()
