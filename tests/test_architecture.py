@@ -34,6 +34,7 @@ LAYERS = [
             "pipeline.synth",
             "pipeline.topics",
             "pipeline.client",
+            "pipeline.boundedserver",
             "pipeline.closing",
             "pipeline.knock",
             "pipeline.usage",
