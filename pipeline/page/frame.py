@@ -36,9 +36,13 @@ tbody th{font-weight:400}
 tbody th[scope=rowgroup]{padding-top:1rem;font-weight:700;background:var(--box)}
 fieldset{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:.5rem 0;padding:.4rem .8rem .6rem;
 border:1px solid var(--line)}
-.flow{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:1rem;margin:0;padding:0;
+section:first-child h2{margin-top:.4rem}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem}
+dd{margin:0}
+.flow{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:1.6rem;margin:0;padding:0;
 list-style:none}
-.flow>li{padding:.7rem .9rem;background:var(--box);border:1px solid var(--line);border-top-width:5px}
+.flow>li{position:relative;padding:.7rem .9rem;background:var(--box);border:1px solid var(--line);border-top-width:5px}
+.flow>li:not(:last-child)::after{content:"\u2192" / "";position:absolute;right:-1.35rem;top:.5rem}
 .flow strong{display:block}
 .flow ul{margin:.4rem 0 0;padding:0;list-style:none}
 .flow ul li{margin-top:.5rem;padding-top:.5rem;border-top:1px solid var(--line)}
@@ -48,7 +52,7 @@ button{margin:.8rem 1rem .2rem 0;padding:.6rem 1.2rem;font:inherit;font-weight:6
 background:var(--link);border:2px solid var(--link);cursor:pointer}
 label{display:block;margin:.3rem 0}
 fieldset label{display:inline}
-mark{padding:0 .15rem;color:var(--mark-ink);background:var(--mark);border-bottom:2px solid var(--mark-ink)}
+mark{padding:0 .15rem .15rem;color:var(--mark-ink);background:var(--mark);border-bottom:2px solid var(--mark-ink)}
 mark b{margin-left:.35rem;font-size:.8em}
 .good{color:var(--good)}
 .bad{color:var(--bad)}

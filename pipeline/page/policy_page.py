@@ -67,7 +67,11 @@ def _flow(policy: Policy) -> Html:
             _WORKER,
             "",
         ),
-        ("3. Three outputs, apart", "They share the request's id and nothing else.", tag("ul", *outputs)),
+        (
+            "3. Three outputs, apart",
+            f"They share {', '.join(policy.content.links)} and nothing else.",
+            tag("ul", *outputs),
+        ),
         (
             "4. The archive",
             "Moves the outputs into tables, a day in each part, and drops a part whole when its time is over.",

@@ -1,14 +1,14 @@
 """Serves the policy page and its playground to who started it, and to nobody else.
 
-Another site's page in the same browser can send requests to a port of this machine, even under a name of its own that it
-has resolve to it. So a request must name this server as its host, know the token in the path, and, where it sends an
-event, come from a page of this server. Nothing is logged, and no answer may be stored.
+Another site's page in the same browser can send requests to a port of this machine, even under a name of its own that
+it has resolve to it. So a request must name this server as its host, know the token in the path, and, where it sends
+an event, come from a page of this server. Nothing is logged, and no answer may be stored.
 """
 
 import re
 import secrets
-from contextlib import suppress
 from collections.abc import Callable
+from contextlib import suppress
 from hmac import compare_digest
 from http import HTTPStatus
 from http.client import HTTP_PORT
