@@ -18,6 +18,7 @@ from conftest import CACHE_DIR, NoDetector, base_event
 from docs_parts import SPEND_LOG
 from test_golden import CASES, load, raw_of
 
+from pipeline.cli import edge
 from pipeline.cli import page as command
 from pipeline.cli.sink import admitter
 from pipeline.detect.spans import Detector
@@ -108,7 +109,7 @@ def form(raw: bytes) -> bytes:
 
 
 def ask(
-    one: PageServer, method: str, path: str, body: bytes | None = None, **headers: str | None
+    one: PageServer, method: str, path: str, body: bytes | None = None, /, **headers: str | None
 ) -> tuple[int, dict[str, str], str]:
     """Send what a browser would; headers that are None are left out."""
     host = one.url.split("/")[2]
@@ -156,7 +157,8 @@ def test_every_field_is_there_with_its_clause(event: str | None) -> None:
         assert not rule.targets or "days" in row
         assert all(target.field in row for target in rule.targets)
     words = " ".join(Text(page).words)
-    assert all(one.why in words and one.owner in words for one in (*policy.sinks.values(), *policy.stores.values()))
+    for sinks in (policy.sinks, policy.stores):
+        assert all(one.why in words and one.owner in words for one in sinks.values())
     assert all(name in words for name in policy.entities["entities"])
 
 
@@ -251,7 +253,10 @@ def test_a_rejection_shows_reason_and_pointer(serving: PageServer) -> None:
     assert records(page) == []
 
 
-def refusals(one: PageServer) -> dict[str, tuple[int, tuple[str, str, bytes | None], dict[str, str | None]]]:
+Refusals = dict[str, tuple[int, tuple[str, str, bytes | None], dict[str, str | None]]]
+
+
+def refusals(one: PageServer) -> Refusals:
     """Return requests that must be refused: how, and what is sent."""
     host, here, there = one.url.split("/")[2], f"/{one.token}/try", "http://evil.example"
     good = form(b"{}")
@@ -401,9 +406,9 @@ def test_its_keys_are_drawn_at_the_start_and_never_yours(
     """Two starts give two pseudonyms of one account, neither of them what LETHE_KEYS gives; the file is not read."""
     (tmp_path / "keys.json").write_bytes(encode_keyring(keys))
     monkeypatch.setenv("LETHE_KEYS", str(tmp_path / "keys.json"))
-    monkeypatch.setattr(command.edge, "detector_of", lambda *_: NoDetector())
-    monkeypatch.setattr("pipeline.cli.edge.load_keyring", None)
-    made = [command.pages_of(command.edge.settings(), policy) for _ in range(2)]
+    monkeypatch.setattr(edge, "detector_of", lambda *_: NoDetector())
+    monkeypatch.setattr(edge, "load_keyring", None)
+    made = [command.pages_of(edge.settings(), policy) for _ in range(2)]
     done = [one.play(example_event(NOW_MS).encode(), 1) for one in (*made, pages(policy, NoDetector(), keys))]
     accounts = {one.fate.operational.fields["account"] for one in done if one and isinstance(one.fate, Anonymized)}
     assert len(accounts) == 3

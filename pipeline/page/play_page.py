@@ -123,7 +123,7 @@ def _record(title: str, data: bytes) -> Iterator[Html]:
     readable = json.dumps(json.loads(data), indent=2, ensure_ascii=False)
     yield tag("h3", title)
     yield tag("pre", *_marked(readable, ((start, end, "") for start, end in find_placeholders(readable))))
-    yield tag("details", tag("summary", "The record's bytes"), tag("pre", data.decode()))
+    yield tag("details", tag("summary", f"Bytes of the {title[0].lower()}{title[1:]}"), tag("pre", data.decode()))
 
 
 def _marked(text: str, spans: Iterable[tuple[int, int, str]]) -> Iterator[str]:
