@@ -7,7 +7,7 @@ BENCH_STAMP := .venv-bench/.installed
 SUPPLY := .venv-supply/bin
 SUPPLY_STAMP := .venv-supply/.installed
 
-.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz
+.PHONY: demo test lint bench adversarial differential test-deploy test-page bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -41,6 +41,13 @@ test-deploy:
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus"; exit 1; }
 	promtool check rules deploy/prometheus/lethe.rules.yml
 	promtool test rules deploy/prometheus/lethe.rules.test.yml
+	@$(MAKE) --no-print-directory test-page
+
+# The policy page in a real browser, by keyboard alone: Debian has it in its packages chromium and chromium-driver.
+# ARGS="docs/images" takes the pictures anew.
+test-page: $(STAMP)
+	@command -v chromedriver >/dev/null || { echo "chromedriver is missing: apt-get install chromium chromium-driver"; exit 1; }
+	$(V)/python tests/page_in_chromium.py $(ARGS)
 
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)

@@ -188,9 +188,11 @@ def check_contrast(browser: Browser) -> float:
     return float(min(found)[0])
 
 
-def check_policy(browser: Browser, url: str) -> None:
+def check_policy(browser: Browser, url: str, pictures: Path | None) -> None:
     """The policy page: the skip link, the choices, and everything by keyboard."""
     browser.go(url)
+    if pictures is not None:
+        browser.picture(pictures / "policy-page.png")
     controls = walk_through(browser)
     browser.run(TO_THE_TOP)
     browser.press(TAB, ENTER)
@@ -208,7 +210,7 @@ def check_policy(browser: Browser, url: str) -> None:
     print(f"policy page: {controls} controls, {len(every)} fields, least contrast {check_contrast(browser):.2f}")
 
 
-def check_playground(browser: Browser, url: str, picture: Path | None) -> None:
+def check_playground(browser: Browser, url: str, pictures: Path | None) -> None:
     """The playground from the policy page: an example and one's own event, accepted and rejected, without a mouse."""
     browser.go(url)
     browser.tab_to(text="Try an event")
@@ -224,9 +226,9 @@ def check_playground(browser: Browser, url: str, picture: Path | None) -> None:
     assert browser.run("return location.hash") == "#result"
     assert browser.run("return document.querySelector('#result').getAttribute('role')") == "status"
     assert "PERSON" in browser.run("return document.querySelector('mark b').textContent + document.body.textContent")
-    if picture is not None:
-        browser.run("document.querySelector('mark').scrollIntoView({block: 'center'})")
-        browser.picture(picture)
+    if pictures is not None:
+        browser.run("document.querySelector('mark').closest('pre').previousElementSibling.scrollIntoView()")
+        browser.picture(pictures / "playground.png")
     controls, contrast = walk_through(browser), check_contrast(browser)
     browser.tab_to(name="summary")
     browser.press(ENTER)
@@ -251,8 +253,8 @@ def check_requests(browser: Browser, url: str) -> None:
     print(f"requests: {len(asked)}, all to {urlsplit(url).netloc}")
 
 
-def main(picture: Path | None = None) -> None:
-    """Start the page, the driver and a browser in light and dark; check; print what was seen."""
+def main(pictures: Path | None = None) -> None:
+    """Start page, driver and browser, in light and dark; check, and print what was seen; pictures go into a folder."""
     lethe = str(Path(sys.executable).parent / "lethe")
     environ = {"LETHE_CACHE": os.environ.get("LETHE_CACHE", str(ROOT / ".venv" / "lethe-cache"))}
     with contextlib.ExitStack() as stack:
@@ -265,8 +267,8 @@ def main(picture: Path | None = None) -> None:
             browser = Browser(driver, folder / f"profile-{dark}", dark=dark)
             stack.callback(browser.close)
             assert browser.run("return matchMedia('(prefers-color-scheme: dark)').matches") is dark
-            check_policy(browser, url)
-            check_playground(browser, url, None if dark else picture)
+            check_policy(browser, url, None if dark else pictures)
+            check_playground(browser, url, None if dark else pictures)
             check_requests(browser, url)
             print(f"{'dark' if dark else 'light'}: {time.monotonic() - begun:.0f} s")
 
