@@ -18,9 +18,11 @@ from conftest import CACHE_DIR, NoDetector, base_event
 from docs_parts import SPEND_LOG
 from test_golden import CASES, load, raw_of
 
+from pipeline import coarsen, useragent
 from pipeline.cli import edge
 from pipeline.cli import page as command
 from pipeline.cli.sink import admitter
+from pipeline.detect import needles
 from pipeline.detect.spans import Detector
 from pipeline.errors import ConfigError
 from pipeline.keys.keyfile import draw_keyring
@@ -385,14 +387,17 @@ def test_nothing_of_an_event_is_kept(
     assert [*tmp_path.rglob("*")] == []
 
 
-def test_no_keyring_remembers_an_account(policy: Policy, keys: Keyring) -> None:
-    """A keyring remembers what it made pseudonyms of; that of a playground does not."""
-    playground = Playground(policy, NoDetector(), keys, admitter("file:", policy, lambda: NOW_MS))
-    event = {**base_event(), "account": {"id": CANARY}}
+def test_nothing_remembers_an_event(policy: Policy, detector: Detector, keys: Keyring) -> None:
+    """What saves work when the like of it comes again (keyrings, caches, the detector) is empty after an event."""
+    playground = Playground(policy, detector, keys, admitter("file:", policy, lambda: NOW_MS))
+    event = {**json.loads(example_event(NOW_MS)), "account": {"id": CANARY, "email": f"{CANARY}@mail.example.com"}}
     done = playground.play(json.dumps(event).encode(), 1)
     assert done is not None
     assert isinstance(done.fate, Anonymized)
     assert str(done.fate.operational.fields["account"]).startswith("e1:")
+    caches = (coarsen._address_and_network, needles._probes, needles.make_needles, useragent._coarsen)
+    assert [cache.cache_info().currsize for cache in caches] == [0] * 4
+    assert (detector._memory._new, detector._memory._old) == ({}, {})  # type: ignore[attr-defined]
     assert keys._memo == {}
     del done
     gc.collect()

@@ -1,7 +1,7 @@
 """The playground: one event through the core that `lethe run` has, under keys that nothing else has.
 
-Nothing of an event outlives its call: keys remember pseudonyms and a detector findings, so each call has a keyring of
-its own and the detector forgets. Real keys would make it an oracle: whoever guesses an account could see its pseudonym.
+Nothing of an event outlives its call: a keyring remembers pseudonyms, so each call has one of its own, and what else
+remembers is told to forget. Real keys would make it an oracle: whoever guesses an account could see its pseudonym.
 """
 
 import threading
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from pipeline.anonymize import Admission, make_core
+from pipeline.coarsen import forget_addresses
 from pipeline.codec import decode
+from pipeline.detect.needles import forget_identifiers
 from pipeline.detect.own import find_own
 from pipeline.detect.spans import Detector, OwnIdentifier, Span, merge_spans
 from pipeline.extract import extract
@@ -20,6 +22,7 @@ from pipeline.policy.load import Policy
 from pipeline.records import Anonymized, Fate, Source
 from pipeline.run import to_fate
 from pipeline.seal import PlainSealer
+from pipeline.useragent import forget_user_agents
 
 DAYS_BACK = 31
 """So many past days have a key: an event that was recorded lately has its address's pseudonym."""
@@ -80,10 +83,17 @@ class Playground:
         try:
             return self._play(raw)
         finally:
-            forget = getattr(self._detector, "forget", None)
-            if forget is not None:
-                forget()
+            self._forget()
             self._turn.release()
+
+    def _forget(self) -> None:
+        """Empty what is there to save work when the like of it comes again."""
+        forget_addresses()
+        forget_identifiers()
+        forget_user_agents()
+        forget_texts = getattr(self._detector, "forget", None)
+        if forget_texts is not None:
+            forget_texts()
 
     def _play(self, raw: bytes) -> Play:
         witness = _Witness(self._detector, self.policy)
