@@ -10,7 +10,7 @@ HELM := .tools/helm-3.22.0/helm
 KUBECTL_VALIDATE := .tools/kubectl-validate-0.0.4/kubectl-validate
 COMPOSE := .tools/compose-go-2.16.2/cmd
 
-.PHONY: demo test lint bench adversarial differential test-deploy bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz alerts
+.PHONY: demo test lint bench adversarial differential test-deploy test-page bench-worker chaos rights broker wheel sbom audit-deps lock format clean fuzz alerts
 
 demo: $(STAMP)
 	$(V)/lethe demo
@@ -53,6 +53,7 @@ test-deploy: $(STAMP) $(HELM) $(KUBECTL_VALIDATE) $(COMPOSE)
 	@command -v systemd-analyze >/dev/null || { echo "systemd-analyze is missing: apt-get install systemd"; exit 1; }
 	systemd-analyze verify deploy/systemd/*.service deploy/systemd/*.timer
 	$(V)/python deploy/helm/check.py $(HELM) $(KUBECTL_VALIDATE) promtool
+	@$(MAKE) --no-print-directory test-page
 
 # A folder for each version, so that another one is built anew.
 $(HELM): MODULE = helm.sh/helm/v3/cmd/helm@v3.22.0
@@ -61,6 +62,12 @@ $(COMPOSE): MODULE = github.com/compose-spec/compose-go/v2/cmd@v2.16.2
 $(HELM) $(KUBECTL_VALIDATE) $(COMPOSE):
 	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer"; exit 1; }
 	GOBIN=$(CURDIR)/$(@D) go install $(MODULE)
+
+# The policy page in a real browser, by keyboard alone: Debian has it in its packages chromium and chromium-driver.
+# ARGS="docs/images" takes the pictures anew.
+test-page: $(STAMP)
+	@command -v chromedriver >/dev/null || { echo "chromedriver is missing: apt-get install chromium chromium-driver"; exit 1; }
+	$(V)/python tests/page_in_chromium.py $(ARGS)
 
 # Findings beside those of a stock Presidio, over generated texts. ARGS="--texts 5000 --seconds 60 --seed 2"
 differential: $(STAMP)

@@ -181,6 +181,11 @@ def _format_day(days: int) -> str:
     return date.fromordinal(days + _EPOCH_ORDINAL).isoformat()
 
 
+def forget_addresses() -> None:
+    """Forget the addresses that were seen, for a process that may keep nothing of an event."""
+    _address_and_network.cache_clear()
+
+
 @lru_cache(maxsize=_ADDRESS_CACHE_SIZE)
 def _address_and_network(text: str) -> tuple[str, str] | tuple[None, None]:
     address = _parse_ip(text)

@@ -105,7 +105,7 @@ def redact_again(text: str, spans: Sequence[Span], placeholders: Placeholders) -
 
 def _between_placeholders(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and entity of what spans cover between placeholders, without the space around it."""
-    kept = [match.span() for match in _PLACEHOLDER.finditer(text)] if "<" in text else []
+    kept = [*find_placeholders(text)]
     for span in spans:
         inside = [(low, high) for low, high in kept if low < span.end and high > span.start]
         starts = [span.start, *(high for _, high in inside)]
@@ -114,6 +114,11 @@ def _between_placeholders(text: str, spans: Sequence[Span]) -> Iterator[tuple[in
             piece = text[start:end] if start < end else ""
             if any(map(str.isalnum, piece)):
                 yield start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip()), span.entity
+
+
+def find_placeholders(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each placeholder in a redacted text, or in JSON that holds some."""
+    return (match.span() for match in (_PLACEHOLDER.finditer(text) if "<" in text else ()))
 
 
 def is_placeholder(text: str) -> bool:

@@ -64,6 +64,11 @@ def coarsen_user_agent(text: str, table: UserAgentTable) -> tuple[str, int | Non
     return _coarsen(text, table)
 
 
+def forget_user_agents() -> None:
+    """Forget the user agents that were seen, for a process that may keep nothing of an event."""
+    _coarsen.cache_clear()
+
+
 @lru_cache(maxsize=_CACHE_SIZE)
 def _coarsen(text: str, table: UserAgentTable) -> tuple[str, int | None]:
     if text.startswith(_BROWSER_PREFIXES):

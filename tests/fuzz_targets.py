@@ -35,6 +35,9 @@ from pipeline.detect.detector import make_detector
 from pipeline.errors import PipelineError
 from pipeline.inputs import DamagedInput, Inputs
 from pipeline.keys import envelopefile, keyformat, provider, sealfile, signingfile
+from pipeline.page.play import Playground
+from pipeline.page.play_page import play_page
+from pipeline.page.server import Pages, PageServer
 from pipeline.policy.load import load_policy
 from pipeline.receipts.model import ReceiptFault
 from pipeline.receipts.signed import verify
@@ -122,6 +125,7 @@ def targets(stack: ExitStack, folder: Path) -> list[Target]:
         Target("key files", [*_key_files()], _key_file),
         Target("receipts, audit log, settings", [*_documents()], _document(policy, folder)),
         Target("health server", [*_requests()], _health(stack)),
+        Target("page server", [*_forms(events[:20])], _page(stack, policy)),
         Target("store server", [*_statements()], _store(stack, folder)),
     ]
 
@@ -281,6 +285,41 @@ def _health(stack: ExitStack) -> Callable[[bytes], None]:
             if asked.getresponse().read() != b"ok\n":
                 raise Broken("the server does not answer any more")
             asked.close()
+
+    return read
+
+
+_PAGE_TOKEN, _PAGE_HOST = "t" * 32, "127.0.0.1:1"
+
+
+def _forms(events: Sequence[bytes]) -> Iterator[bytes]:
+    head = f"/{_PAGE_TOKEN}/try HTTP/1.1\r\nHost: {_PAGE_HOST}\r\n".encode()
+    yield from (b"GET " + head + b"\r\n", b"GET /x HTTP/1.0\r\n\r\n")
+    kind = b"Origin: http://%b\r\nContent-Type: multipart/form-data; boundary=b\r\n" % _PAGE_HOST.encode()
+    for event in events:
+        body = b'--b\r\nContent-Disposition: form-data; name="event"\r\n\r\n' + event + b"\r\n--b--\r\n"
+        yield b"POST " + head + kind + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def _page(stack: ExitStack, policy: Any) -> Callable[[bytes], None]:
+    """Serve the playground under a token and name that seeds have; a refusal says nothing of what was asked."""
+    playground = Playground(policy, NoDetector(), KEYS, lambda: LATEST)
+    pages = Pages(
+        b"policy", lambda text, play: play_page(policy, text, play, {}).encode(), str, playground.play, 100_000
+    )
+    server = stack.enter_context(PageServer("127.0.0.1", 0, pages))
+    place: Any = server.server_address
+    server.token, server.hosts = _PAGE_TOKEN, frozenset({_PAGE_HOST})
+    threading.Thread(target=server.serve, daemon=True).start()
+    stack.callback(server.shutdown)
+    calls = iter(range(1 << 60))
+
+    def read(data: bytes) -> None:
+        answer = _said(socket.AF_INET, place, data)
+        if b" 200 " not in answer[:20]:
+            absent("a refusal", answer)
+        if next(calls) % _EVERY == 0 and b" 200 " not in _said(socket.AF_INET, place, next(_forms(())))[:20]:
+            raise Broken("the server does not answer any more")
 
     return read
 

@@ -34,6 +34,7 @@ LAYERS = [
             "pipeline.synth",
             "pipeline.topics",
             "pipeline.client",
+            "pipeline.boundedserver",
             "pipeline.closing",
             "pipeline.knock",
             "pipeline.usage",
@@ -45,7 +46,7 @@ LAYERS = [
     },
     {"pipeline.worker"},
     {"pipeline.archive"},
-    {"pipeline.proof"},
+    {"pipeline.proof", "pipeline.page"},
     {"pipeline.cli", "pipeline.__main__"},
 ]
 # Each big library has one door; Presidio a second one, behind which its models are loaded, Hyperscan one for terms,
@@ -111,6 +112,10 @@ PURE = [
     *("pipeline.worker.breaker", "pipeline.worker.merge", "pipeline.worker.offsets", "pipeline.worker.route"),
     *("pipeline.worker.slices", "pipeline.worker.watermark"),
     *("pipeline.archive.decode", "pipeline.archive.batch", "pipeline.store.request"),
+    *(
+        f"pipeline.page.{name}"
+        for name in ("example", "formdata", "frame", "html", "play_page", "policy_page", "words")
+    ),
     *("pipeline.proof.report", "pipeline.proof.witness", "pipeline.proof.examine"),
 ]
 LINES_MAX = 260

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.boundedserver import TEXT_TYPE
 from pipeline.errors import ConfigError
 from pipeline.worker import health
 from pipeline.worker.children import _ask
@@ -151,7 +152,7 @@ def test_the_pages_of_a_worker_show_its_judgements() -> None:
     snapshots = [Snapshot(partitions=None, rebalancing_s=9.0), Snapshot(partitions=1)]
     now = snapshots[0]
     pages = worker_pages(lambda: now, 5.0, PAGES["/metrics"])
-    text = health.TEXT_TYPE
+    text = TEXT_TYPE
     assert pages["/healthz"]() == (503, text, b"rebalancing for 9 s without an assignment\n")
     assert pages["/readyz"]() == (503, text, b"no assignment yet\n")
     now = snapshots[1]
@@ -165,8 +166,8 @@ def test_the_pages_of_a_worker_show_its_judgements() -> None:
 def test_pages_are_served(server: HealthServer) -> None:
     """Status, content type and body are the page's; a query changes nothing."""
     assert request(server, "GET", "/metrics") == (200, "text/plain; version=0.0.4", b"lethe_events_total 1\n")
-    assert request(server, "GET", "/healthz?full=1") == (200, health.TEXT_TYPE, b"ok\n")
-    assert request(server, "GET", "/readyz") == (503, health.TEXT_TYPE, b"rebalancing\n")
+    assert request(server, "GET", "/healthz?full=1") == (200, TEXT_TYPE, b"ok\n")
+    assert request(server, "GET", "/readyz") == (503, TEXT_TYPE, b"rebalancing\n")
 
 
 def test_head_has_the_status_and_no_body(server: HealthServer) -> None:

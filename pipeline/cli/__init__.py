@@ -17,6 +17,7 @@ from pipeline.cli import (
     keys,
     lookups,
     mending,
+    page,
     policy,
     receipt,
     rejected,
@@ -48,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and those are people's data
     add_completion=False,
 )
+policy.app.command("page")(page.policy_page_command)
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
@@ -70,6 +72,7 @@ app.command("purge")(mending.purge_command)
 app.command("audit")(audit.audit_command)
 app.command("generate")(generate.generate_command)
 app.command("scan")(scan.scan_command)
+app.command("page")(page.page_command)
 app.command("demo")(demo.demo_command)
 app.command("rejected")(rejected.rejected_command)
 app.command("replay")(replay.replay_command)

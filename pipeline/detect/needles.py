@@ -52,6 +52,12 @@ def has_probe(folded: str, identifiers: Sequence[OwnIdentifier]) -> bool:
     return False
 
 
+def forget_identifiers() -> None:
+    """Forget the identifiers that were looked for, for a process that may keep nothing of an event."""
+    _probes.cache_clear()
+    make_needles.cache_clear()
+
+
 @lru_cache(_CACHE_SIZE)
 def _probes(own: OwnIdentifier) -> tuple[str, ...]:
     return tuple(_PROBES.get(own.entity, _probe_id)(fold(own.value).strip()))

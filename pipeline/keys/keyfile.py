@@ -44,11 +44,21 @@ def init_keyfile(path: Path, now_ms: int) -> None:
         KeyringError: there is something at the path already (it is left alone: to lose keys is to lose every link
             between old records and new ones), or the file cannot be written.
     """
-    days = [day_of(now_ms + offset * DAY_MS) for offset in range(-1, _DAYS_AHEAD + 1)]
-    ring = Keyring((KeyEpoch("e1", 0, _draw_key()),), {day: _draw_key() for day in days}, _draw_key())
+    ring = draw_keyring(now_ms, days_back=1)
     path = resolve(path)
     with locked_folder(path):
         create_private(path, encode_keyring(ring), "'lethe keys roll' and 'rotate' change it")
+
+
+def draw_keyring(now_ms: int, days_back: int) -> Keyring:
+    """Return new keys, in memory alone: epoch e1 for every time from 1970 on, and keys of days.
+
+    Args:
+        now_ms: epoch milliseconds.
+        days_back: so many past days have a key, besides today and the next two.
+    """
+    days = [day_of(now_ms + offset * DAY_MS) for offset in range(-days_back, _DAYS_AHEAD + 1)]
+    return Keyring((KeyEpoch("e1", 0, _draw_key()),), {day: _draw_key() for day in days}, _draw_key())
 
 
 def load_keyring(path: Path) -> Keyring:

@@ -5,29 +5,22 @@ repeats anything of a request.
 """
 
 import socket
-import socketserver
 import threading
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from pipeline.errors import ConfigError, describe
+from pipeline.boundedserver import TEXT_TYPE, Address, BoundedServer, TerseHandler, listen
+from pipeline.errors import describe
 from pipeline.worker.vitals import Snapshot
 
-TEXT_TYPE = "text/plain; charset=utf-8"
 CONNECTIONS_MAX = 8
 SILENCE_S_MAX = 2.0
 CONNECTION_S_MAX = 10.0
 _LOOK_S = 0.25
-_BACKLOG = 16
 
-Address = tuple[str, int] | str
-"""Host and port, or the path of a Unix socket."""
 Page = Callable[[], tuple[int, str, bytes]]
 """Returns status, content type and body."""
 
@@ -102,7 +95,7 @@ class HealthServer:
         Raises:
             ConfigError: it cannot listen there; the text names the setting.
         """
-        self._server = _Server(_listen(address), pages)
+        self._server = _Server(_listener(address), pages)
         self._path = address if isinstance(address, str) else ""
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_LOOK_S,), name="health", daemon=True)
         self._thread.start()
@@ -132,76 +125,29 @@ class HealthServer:
         self.close()
 
 
-def _listen(address: Address) -> socket.socket:
+def _listener(address: Address) -> socket.socket:
     if isinstance(address, str):
-        family, place = socket.AF_UNIX, f"the Unix socket {address}"
         advice = "set TMPDIR to a folder that can be written to and has a short path"
     else:
-        family, place = socket.AF_INET6 if ":" in address[0] else socket.AF_INET, f"{address[0]} port {address[1]}"
         advice = "set LETHE_METRICS_PORT to a free port (0: no metrics), LETHE_METRICS_HOST to an address of this host"
-    listener = socket.socket(family)
-    try:
-        if isinstance(address, str):
-            listener.bind(address)
-            Path(address).chmod(0o600)  # nobody can connect before it listens
-        else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections do not hold the port
-            listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"cannot listen on {place}: {error.strerror or error}; {advice}") from error
-    return listener
+    return listen(address, advice)
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """A thread for each connection, and a limit to both their number and their time.
-
-    It is no `http.server.HTTPServer`: that one asks the name service for this host's name when it begins to listen.
-    """
-
-    daemon_threads = True
-    block_on_close = False
+class _Server(BoundedServer):
+    """A server with pages."""
 
     def __init__(self, listener: socket.socket, pages: Mapping[str, Page]) -> None:
-        socketserver.BaseServer.__init__(self, listener.getsockname(), _Handler)
-        self.socket = listener
+        super().__init__(listener, _Handler, connections_max=CONNECTIONS_MAX, connection_s_max=CONNECTION_S_MAX)
         self.pages = pages
-        self._due_s: dict[Any, float] = {}
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - the base class's signature
-        """Refuse what is too much; only this thread lets in, so the limit holds."""
-        return len(self._due_s) < CONNECTIONS_MAX
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection its thread and its time."""
-        self._due_s[request] = time.monotonic() + CONNECTION_S_MAX
-        super().process_request(request, client_address)
-
-    def service_actions(self) -> None:
-        """Cut off connections whose time is over: one that sends a byte a second is never silent for long."""
-        now_s = time.monotonic()
-        for request, due_s in self._due_s.copy().items():
-            if now_s >= due_s:
-                with suppress(OSError):  # it has just ended by itself
-                    request.shutdown(socket.SHUT_RDWR)
-
-    def shutdown_request(self, request: Any) -> None:
-        """End a connection."""
-        super().shutdown_request(request)
-        self._due_s.pop(request, None)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that went away is no event, and what it sent belongs into no log."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(TerseHandler):
     """Answers one request."""
 
     server: _Server
     timeout = SILENCE_S_MAX
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
         """Answer with the page."""
         page = self.server.pages.get(self.path.partition("?")[0])
         if page is None:
@@ -211,25 +157,6 @@ class _Handler(BaseHTTPRequestHandler):
             answer = page()
         except Exception as error:  # noqa: BLE001 - whatever it is, its text could hold anything
             answer = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT_TYPE, f"failed: {describe(error)}\n".encode()
-        self._send(*answer)
+        self.answer(*answer)
 
-    do_HEAD = do_GET  # noqa: N815 - the base class's name; `_send` leaves the body out
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - what the base class would say repeats parts of the request
-        """Answer with the name of a status and nothing else."""
-        self._send(code, TEXT_TYPE, f"{HTTPStatus(code).phrase}\n".encode())
-
-    def _send(self, status: int, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def version_string(self) -> str:
-        """Return the Server header, without a version of anything."""
-        return "lethe"
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
+    do_HEAD = do_GET  # noqa: N815 - the base class's name; `answer` leaves the body out

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
+from pipeline.boundedserver import Address
 from pipeline.config import Settings
 from pipeline.metrics import CONTENT_TYPE
 from pipeline.worker.expiry import CertificateMetrics, watching_certificates
-from pipeline.worker.health import Address, HealthServer, Page, worker_pages
+from pipeline.worker.health import HealthServer, Page, worker_pages
 from pipeline.worker.vitals import Vitals
 from pipeline.worker.watchdog import Watchdog
 

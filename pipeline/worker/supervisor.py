@@ -16,9 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+from pipeline.boundedserver import Address
 from pipeline.errors import ConfigError
 from pipeline.worker.children import READY, Backoff, Child, metrics, reasons
-from pipeline.worker.health import Address, HealthServer, Page, probe
+from pipeline.worker.health import HealthServer, Page, probe
 from pipeline.worker.merge import CONTENT_TYPE
 
 EXIT_FLOOD = 4
