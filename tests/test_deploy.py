@@ -59,7 +59,7 @@ def calls() -> Iterator[tuple[str, list[str]]]:
             yield f"compose: {name}", service["command"]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     """Reads compose files: their tag ``!override`` says that a list takes the place of another."""
 
 
