@@ -7,10 +7,13 @@ import typer
 
 from pipeline.cli import edge, report
 from pipeline.errors import ConfigError
+from pipeline.policy.compare import differences
 from pipeline.policy.files import default_schemas_dir, read_policy_files
 from pipeline.policy.lint import lint
 from pipeline.policy.load import Policy, compile_policy
 from pipeline.policy.table import HEADERS, destinations, field_rows, markdown
+
+DIFFERENCE = ("what", "before", "after", "keeps more")
 
 app = typer.Typer(help="The policy: schemas, catalogues and sinks.", no_args_is_help=True)
 
@@ -82,6 +85,30 @@ def explain_command(
     for name, value in facts.items():
         if value:
             typer.echo(f"{name}: {value}")
+
+
+@app.command("diff")
+def diff_command(
+    other: Annotated[str, typer.Argument(help="Folder of the other policy, such as the version before.")],
+    schemas: SchemasOption = "",
+    event: EventOption = "",
+) -> None:
+    """Say what going from this policy to another one changes. Exits with 1 where the other one keeps more."""
+    policy, another = _policy(schemas, event), _policy(other, event)
+    found = differences(policy, another)
+    if not found:
+        typer.echo("no difference that decides what is kept")
+        return
+    console = edge.console()
+    table = report.make_table(console, *DIFFERENCE, words=DIFFERENCE)
+    for one in found:
+        table.add_row(one.place, one.before, one.after, "yes, or nobody can tell" if one.keeps_more else "no")
+    report.show_table(console, f"from policy {policy.version} to {another.version}", table)
+    more = sum(one.keeps_more for one in found)
+    if more:
+        typer.echo(f"policy {another.version} keeps more in {more} of {len(found)} places")
+        raise typer.Exit(1)
+    typer.echo(f"policy {another.version} keeps no more than {policy.version}")
 
 
 def _policy(schemas: str, event: str) -> Policy:

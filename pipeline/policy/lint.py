@@ -32,6 +32,10 @@ def _lint_presence(files: PolicyFiles) -> Iterator[Finding]:
     for name in _RECORDS:
         if name not in files.records:
             yield Finding("1", "policy.json", f"/records/{name}", "is missing: every record has its schema")
+    version = files.main.get("version")
+    back_to = files.main.get("back_to", version)
+    if not isinstance(back_to, int) or not isinstance(version, int) or not 1 <= back_to <= version:
+        yield Finding("1", "policy.json", "/back_to", "is a version from 1 to the policy's own")
 
 
 def _lint_catalogues(files: PolicyFiles) -> Iterator[Finding]:

@@ -47,6 +47,7 @@ class Policy:
     """The policy in force, compiled. Equal files, limits and model give an equal digest.
 
     Attributes:
+        back_to: the lowest version that may follow this one, as policy.json says; by default this one.
         model: identity of the model that finds names, or "" where there is none; see `pipeline.detect.nermodel`.
     """
 
@@ -73,6 +74,7 @@ class Policy:
     common_words: frozenset[str] = field(repr=False)
     body: BodyRules = field(repr=False)
     model: str = ""
+    back_to: int = 0
 
     def clauses(self) -> dict[str, str]:
         """Return the clause of each sink that the retention proof names: topics and their tables, and other tables."""
@@ -133,6 +135,7 @@ def compile_policy(files: PolicyFiles, limits: Limits, model: str = "") -> Polic
         common_words=frozenset(files.common_words.get("words", ())),
         body=compile_body_rules(files.body),
         model=model,
+        back_to=files.main.get("back_to", files.main["version"]),
     )
 
 

@@ -41,6 +41,7 @@ class Wiring:
         in_flight: how many slices are not delivered yet.
         make_producer: makes the aiokafka producer.
         commits: whether offsets are committed; a shadow commits none.
+        note: is said with them, see `pipeline.worker.versions`.
         handle: the agent's body: takes a batch, and returns when it may have the next.
     """
 
@@ -55,6 +56,7 @@ class Wiring:
     lease: Lease
     in_flight: Callable[[], int]
     commits: bool
+    note: str
     make_producer: Callable[[], Any]
     handle: Callable[[RawBatch], Awaitable[None]]
 
@@ -86,6 +88,7 @@ class WorkerApp(faust.App):
         self.raw_topic = wiring.raw_topic
         self.batch_bytes_max = wiring.batch_bytes_max
         self.commits = wiring.commits
+        self.note = wiring.note
         super().__init__(
             wiring.group,
             broker=";".join(f"kafka://{server}" for server in wiring.brokers.servers()),

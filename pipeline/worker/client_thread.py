@@ -179,7 +179,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _store(self, offsets: Mapping[TP, int]) -> str:
         consumer = self._ensure_consumer()
-        owned = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        note = cast("Any", self.app).note  # pipeline.worker.agent.WorkerApp
+        owned = {TopicPartition(*tp): OffsetAndMetadata(offset, note) for tp, offset in offsets.items()}
         owned = {tp: offset for tp, offset in owned.items() if tp in consumer.assignment()}
         if not owned:
             return "rebalanced"

@@ -24,7 +24,7 @@ from pipeline.keys.watch import FileWatch, KeyWatch
 from pipeline.metrics import WorkerMetrics
 from pipeline.policy.load import Policy
 from pipeline.seal import RawOpener, Sealer
-from pipeline.topics.admin import TopicAdmin
+from pipeline.topics.groupclient import GroupAdmin
 from pipeline.topics.live import LiveTopic
 from pipeline.worker.ending import EXIT_FAILED, ask_briefly, end_process, explain
 from pipeline.worker.logs import listen_to_libraries
@@ -34,6 +34,7 @@ from pipeline.worker.runtime import run_worker
 from pipeline.worker.signs import address_of, signs_of_life
 from pipeline.worker.slices import Transform
 from pipeline.worker.supervisor import end_with_parent
+from pipeline.worker.versions import require_no_way_back
 from pipeline.worker.vitals import Vitals
 
 
@@ -107,13 +108,14 @@ def ready_topics(settings: Settings, policy: Policy, brokers: Brokers) -> Mappin
     """Return the topics that a worker needs, by the sink's name.
 
     Raises:
-        ConfigError: one is missing, or does not fit the policy.
+        ConfigError: one is missing, or does not fit the policy; or the policy must not follow the one in force.
         SinkUnavailable: no broker answers.
     """
     topics = topics_of(settings, policy)
-    with TopicAdmin(brokers) as admin:
+    with GroupAdmin(brokers) as admin:
         live = admin.read_topics(topics[name] for name in NEEDED)  # of others it need not even know that they are there
-    require_topics(policy, topics, live, settings.admission_ms(policy.sinks))
+        require_topics(policy, topics, live, settings.admission_ms(policy.sinks))
+        require_no_way_back(policy, admin.notes_of(settings.group))
     return {name: live[topic] for name, topic in topics.items() if topic in live}
 
 

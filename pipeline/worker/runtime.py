@@ -23,6 +23,7 @@ from pipeline.worker.parts import Parts
 from pipeline.worker.reporting import Reporter, encoder
 from pipeline.worker.route import Outgoing, Router
 from pipeline.worker.slices import CoreTransform, Transform
+from pipeline.worker.versions import note_of
 
 CONTROL_FETCH_BYTES = 1 << 20
 LOOK_S = 1.0
@@ -72,7 +73,7 @@ class _Runtime:
             deliver=_deliver_nowhere if parts.shadow else delivery.deliver,
             expired=self._expired,
             catch_up=control.catch_up,
-            joined=self._joined,
+            joined=lambda: self._reporter.want(),  # noqa: PLW0108 - it is made last
             wall_ms=parts.now_ms,
             end=parts.end,
             log=parts.log,
@@ -163,6 +164,7 @@ class _Runtime:
             lease=self._lease,
             in_flight=self._engine.in_flight,
             commits=not parts.shadow,
+            note=note_of(parts.policy),
             make_producer=lambda: make_producer(
                 parts.brokers,
                 batch_bytes_max=settings.batch_bytes_max,
@@ -185,9 +187,6 @@ class _Runtime:
                 self._parts.end(error)
 
         self._tasks.append(asyncio.create_task(guarded()))
-
-    def _joined(self) -> None:
-        self._reporter.want()
 
     async def _keep_reading(self) -> None:
         await self._control.keep_reading(self._reporter.want)
