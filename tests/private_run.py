@@ -47,7 +47,7 @@ def listen(name, arguments):
     with open("asked", "a") as file:
         file.write(host + chr(10))
 sys.addaudithook(listen)
-sys.argv[1:] = ["worker"]
+sys.argv[1:] = sys.argv[1:] or ["worker"]
 from pipeline.__main__ import main
 main()
 """
