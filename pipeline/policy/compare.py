@@ -5,7 +5,7 @@ type. Everything else that differs keeps more, or nobody can weigh it, and is to
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.policy.load import Policy
@@ -57,11 +57,12 @@ def _decides(rule: FieldRule | None) -> Any:
     """Return what decides bytes: a leaf that is not declared is dropped."""
     if rule is None or (rule.treatment is Treatment.DROP and not rule.role):
         return None
-    return rule.pointer, rule.treatment, rule.targets, rule.role, *_ways(rule)
+    return rule.targets, _way(rule)
 
 
-def _ways(rule: FieldRule) -> tuple[Any, ...]:
-    return rule.format, rule.unit, rule.catalogue, rule.entity, rule.values, rule.whole
+def _way(rule: FieldRule) -> FieldRule:
+    """Return a rule without its targets and its reasons: all else decides what becomes of a leaf."""
+    return replace(rule, targets=(), why="", clause="")
 
 
 def _said(rule: FieldRule | None) -> str:
@@ -74,13 +75,7 @@ def _is_less(was: FieldRule | None, becomes: FieldRule | None) -> bool:
         return was is None or (was.role is None and not was.entity)  # one whose value is also looked for in content
     if was is None:
         return False
-    same = (was.pointer, was.treatment, was.role, *_ways(was)) == (
-        becomes.pointer,
-        becomes.treatment,
-        becomes.role,
-        *_ways(becomes),
-    )
-    return same and set(becomes.targets) <= set(was.targets)
+    return _way(was) == _way(becomes) and set(becomes.targets) <= set(was.targets)
 
 
 def _kept_in_records(before: Policy, after: Policy) -> Iterator[Difference]:
